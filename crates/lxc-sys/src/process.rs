@@ -1,0 +1,78 @@
+//! What a process does to itself: descriptors, namespaces, personality, keyring.
+
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use crate::{Result, check};
+
+/// Closes every descriptor from `first` to `last`, both included (close_range(2)).
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: closing descriptors is memory-safe; the callers close only what no live OwnedFd of
+    // theirs refers to (they are about to exec or have forgotten their owners).
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Marks every descriptor from `first` upwards close-on-exec.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: changes descriptor flags only.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// Makes `to` a copy of `from`, without close-on-exec (dup2(2)). `to` is a well-known number (0, 1
+/// or 2, or one asked for by LISTEN_FDS) that no OwnedFd of this process owns.
+pub fn dup_to(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
+    // SAFETY: replaces what is behind the number `to`; see the contract above.
+    check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
+}
+
+/// Joins the namespaces `mask` (CLONE_NEW*) of the process behind a pidfd (kernel 5.8), or the one
+/// namespace behind a descriptor of /proc/PID/ns (mask may be 0 then). See setns(2).
+pub fn setns(fd: BorrowedFd<'_>, mask: u64) -> Result<()> {
+    // SAFETY: setns takes no pointers. Joining a mount or user namespace fails in a process with
+    // several threads; joining others affects the calling thread alone.
+    check(unsafe { libc::setns(fd.as_raw_fd(), mask as libc::c_int) }.into()).map(drop)
+}
+
+/// Leaves the shared namespaces in `mask` (CLONE_NEW*) for new ones. See unshare(2).
+pub fn unshare(mask: u64) -> Result<()> {
+    // SAFETY: only CLONE_NEW* are passed, none of the flags that unshare memory or descriptors
+    // behind the back of other threads (CLONE_FILES is not used here).
+    check(unsafe { libc::unshare(mask as libc::c_int) }.into()).map(drop)
+}
+
+/// Sets the execution domain (personality(2)).
+pub fn set_personality(persona: u32) -> Result<()> {
+    // SAFETY: takes no pointers; PER_LINUX and PER_LINUX32 change reported names only.
+    check(unsafe { libc::personality(libc::c_ulong::from(persona)) }.into()).map(drop)
+}
+
+/// Joins a new anonymous session keyring (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING).
+pub fn join_new_session_keyring() -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0) }).map(drop)
+}
+
+/// The id of the system's page, in bytes.
+pub fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// Empties the environment of this process. Only for single-threaded processes.
+pub fn clear_environment() {
+    // SAFETY: no other thread reads the environment: callers are children of clone3 or fork.
+    unsafe { libc::clearenv() };
+}
+
+/// Sets an environment variable of this process. Only for single-threaded processes: the monitor
+/// and what it makes.
+pub fn set_environment(name: &str, value: &std::ffi::OsStr) {
+    // SAFETY: the callers run no other thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// Restores the default disposition of SIGPIPE, which Rust's runtime ignores.
+pub fn restore_sigpipe() {
+    // SAFETY: SIG_DFL is a valid disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}

@@ -1,0 +1,1 @@
+//! lxc-testkit
