@@ -1,1 +1,33 @@
-//! lxc-core
+//! The works: the life of a container.
+//!
+//! See ARCHITECTURE.md for the rooms and for the order of a start.
+#![forbid(unsafe_code)]
+
+pub mod attach;
+pub mod cgroup;
+pub mod console;
+pub mod container;
+pub mod error;
+pub mod files;
+pub mod global;
+pub mod hooks;
+pub mod lifecycle;
+pub mod lock;
+pub mod log;
+pub mod monitor;
+pub mod mount;
+pub mod network;
+pub mod paths;
+pub mod plan;
+pub mod protocol;
+pub mod rootfs;
+pub mod source;
+pub mod spawn;
+pub mod state;
+pub mod storage;
+pub mod template;
+pub mod terminal;
+
+pub use container::Container;
+pub use error::{Error, Kind, Result};
+pub use state::State;

@@ -1,0 +1,449 @@
+//! Running a process inside a running container (spec: attach and console, sections 1 to 6).
+//!
+//! Three processes: the caller stays outside; a transient one is born in the container's cgroups
+//! and joins its namespaces; the attached one is made by it as a child of the caller, so that it is
+//! in the container's pid namespace and its exit status is the caller's to wait for.
+
+mod inside;
+pub mod protect;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use lxc_config::NamespaceKind;
+use lxc_sys::clone::{Cloned, Fork, SIBLING, clone3, exit_now, fork};
+use lxc_sys::{Errno, process, signal, socket};
+use rustix::net::{RecvFlags, SocketType};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+
+use crate::cgroup::attach::AttachGroups;
+use crate::cgroup::group;
+use crate::container::Container;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::lifecycle::stop::pid_of;
+use crate::plan::limits;
+use crate::plan::namespaces::flag;
+use crate::protocol::Client;
+use crate::spawn::child::write_proc;
+use crate::spawn::parent::apply_limits;
+use crate::terminal::proxy::Proxy;
+use crate::terminal::pty::{self, Pty, RawMode};
+
+/// What is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// A program with arguments.
+    Command(Vec<CString>),
+    /// The user's shell.
+    Shell,
+}
+
+/// How it is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// CLONE_NEW* to join; `None` is all that the container has.
+    pub namespaces: Option<u64>,
+    /// Into the container's cgroups.
+    pub move_to_cgroup: bool,
+    /// With no capability that init can never have.
+    pub drop_capabilities: bool,
+    /// Replace /proc and /sys where the mount namespace is not joined.
+    pub remount_proc_sys: bool,
+    /// 32-bit (true) or 64-bit personality; `None` is the container's.
+    pub personality: Option<bool>,
+    /// Begin with an empty environment.
+    pub clear_env: bool,
+    /// Variables kept all the same.
+    pub keep_vars: Vec<String>,
+    /// `NAME=VALUE` set last; `NAME` removes it.
+    pub extra_vars: Vec<String>,
+    /// User inside.
+    pub uid: Option<u32>,
+    /// Group inside.
+    pub gid: Option<u32>,
+    /// Supplementary groups inside.
+    pub groups: Vec<u32>,
+    /// Working directory inside; `None` is the caller's, where it exists there.
+    pub cwd: Option<PathBuf>,
+    /// Give it a terminal of its own for each of stdin, stdout and stderr that is one.
+    pub terminal: bool,
+    /// File that terminal output is appended to.
+    pub pty_log: Option<PathBuf>,
+    /// Set no_new_privs even if the container has not.
+    pub no_new_privs: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            namespaces: None,
+            move_to_cgroup: true,
+            drop_capabilities: true,
+            remount_proc_sys: false,
+            personality: None,
+            clear_env: false,
+            keep_vars: Vec::new(),
+            extra_vars: Vec::new(),
+            uid: None,
+            gid: None,
+            groups: Vec::new(),
+            cwd: None,
+            terminal: false,
+            pty_log: None,
+            no_new_privs: false,
+        }
+    }
+}
+
+/// What was learned of the container before entering it.
+#[derive(Debug)]
+struct Context {
+    pidfd: OwnedFd,
+    namespaces: u64,
+    groups: AttachGroups,
+    personality: Option<bool>,
+    no_new_privs: bool,
+    init: InitStatus,
+    environment: Vec<(String, String)>,
+    terminal: Option<Pty>,
+    signal_mask: signal::SignalSet,
+}
+
+/// Parts of /proc/PID/status of init.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct InitStatus {
+    /// Bounding set; `None` where the kernel does not say.
+    bounding: Option<u64>,
+    /// Uid and gid to set up with, inside, where a user namespace is joined.
+    setup: Option<(u32, u32)>,
+}
+
+impl Container {
+    /// Runs a payload in the container and waits for it. Returns its exit status, 128+n for signal n.
+    ///
+    /// # Errors
+    /// The container does not run, or could not be entered.
+    pub fn attach(&self, options: &Options, payload: &Payload) -> Result<i32> {
+        let attached = self.attach_start(options, payload)?;
+        attached.wait(options)
+    }
+
+    /// Runs a payload in the container without waiting.
+    pub fn attach_start(&self, options: &Options, payload: &Payload) -> Result<Attached> {
+        let context = self.attach_context(options)?;
+        let (ours, theirs) = socket::pair(SocketType::SEQPACKET).doing(|| "make a socket pair")?;
+        let transient = match make_transient(&context)? {
+            Fork::Child => {
+                drop(ours);
+                exit_now(transient(&context, options, payload, &theirs))
+            }
+            Fork::Parent(pid) => pid,
+        };
+        drop(theirs);
+        let prepared = self.constrain(transient).and_then(|()| {
+            socket::send(ours.as_fd(), b"G", &[], false).doing(|| "let the process go").map(drop)
+        });
+        let attached = prepared.and_then(|()| receive_attached(&ours));
+        let _ = rustix::process::waitpid(Some(transient), rustix::process::WaitOptions::empty());
+        let (pid, pidfd) = attached?;
+        // It goes on when we know it.
+        let Context { terminal, signal_mask, .. } = context;
+        Ok(Attached { pid, pidfd, channel: ours, terminal, signal_mask })
+    }
+
+    fn attach_context(&self, options: &Options) -> Result<Context> {
+        let client = self.client();
+        let pidfd = self.init_pidfd()?;
+        let pid = pid_of(&pidfd)?;
+        let namespaces = match options.namespaces {
+            Some(mask) => mask,
+            None => client.clone_flags()? | differing_namespaces(pid),
+        };
+        let joins_user = namespaces & flag(NamespaceKind::User) != 0;
+        let init = init_status(pid, joins_user)?;
+        // The pid is still init's: what was read is about it.
+        signal::send_to_pidfd(pidfd.as_fd(), 0)
+            .doing(|| "look at init")
+            .map_err(|e| e.with_kind(Kind::NotRunning))?;
+        let groups = if options.move_to_cgroup { attach_groups(&client)? } else { AttachGroups::default() };
+        let personality = match options.personality {
+            Some(p) => Some(p),
+            None => client.config_item("lxc.arch")?.map(|arch| arch == "i686"),
+        };
+        let no_new_privs = options.no_new_privs || client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
+        let terminal = if options.terminal { Some(open_terminal(&client)?) } else { None };
+        Ok(Context {
+            pidfd,
+            namespaces,
+            groups,
+            personality,
+            no_new_privs,
+            init,
+            environment: crate::plan::Environment::resolve(&self.config.values).runtime,
+            terminal,
+            signal_mask: signal::block(&signal::SignalSet::empty()).doing(|| "look at the signal mask")?,
+        })
+    }
+
+    /// lxc.proc.* and lxc.prlimit.* of the loaded configuration; the attached process inherits them.
+    fn constrain(&self, pid: Pid) -> Result<()> {
+        for (name, value) in &self.config.values.procs {
+            let path = PathBuf::from(format!("/proc/{}", pid.as_raw_pid())).join(limits::dotted_path(name)?);
+            write_proc(&path, value, &format!("lxc.proc.{name} = {value}"))?;
+        }
+        apply_limits(&limits::resolve(&self.config.values)?, pid)
+    }
+}
+
+fn attach_groups(client: &Client) -> Result<AttachGroups> {
+    match client.cgroup_ctx() {
+        Ok(directories) => AttachGroups::from_directories(directories),
+        // The container runs without cgroups of its own.
+        Err(e) if e.errno() == Some(Errno::NOENT) => Ok(AttachGroups::default()),
+        Err(e) if e.errno() == Some(Errno::NOSYS) => match client.cgroup2_fd() {
+            Ok(dir) => AttachGroups::from_directories(vec![dir]),
+            Err(_) => Err(e.with_hint("the container's monitor is too old: attach with -e CGROUP")),
+        },
+        Err(e) => Err(e.during("enter the container's cgroups")),
+    }
+}
+
+/// Namespaces that init is in and we are not, though they are not its own: shared ones.
+fn differing_namespaces(pid: i32) -> u64 {
+    let inode = |path: String| rustix::fs::stat(path).ok().map(|s| s.st_ino);
+    let differs = |kind: &NamespaceKind| {
+        let (ours, theirs) =
+            (inode(format!("/proc/self/ns/{}", kind.name())), inode(format!("/proc/{pid}/ns/{}", kind.name())));
+        ours.is_some() && theirs.is_some() && ours != theirs
+    };
+    NamespaceKind::ALL.iter().filter(|k| differs(k)).fold(0, |mask, k| mask | flag(*k))
+}
+
+fn init_status(pid: i32, joins_user: bool) -> Result<InitStatus> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+    let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    let mut status =
+        InitStatus { bounding: field("CapBnd:").and_then(|b| u64::from_str_radix(b, 16).ok()), setup: None };
+    if joins_user {
+        let setup = |field_name: &str, map: &str| -> Result<u32> {
+            let real = field(field_name).and_then(|f| f.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0);
+            let path = format!("/proc/{pid}/{map}");
+            let map = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+            Ok(id_inside(&map, real))
+        };
+        status.setup = Some((setup("Uid:", "uid_map")?, setup("Gid:", "gid_map")?));
+    }
+    Ok(status)
+}
+
+/// 0 where the map has it, else what the host's id `real` is inside.
+fn id_inside(map: &str, real: u64) -> u32 {
+    let lines = map.lines().filter_map(|l| {
+        let mut n = l.split_ascii_whitespace().map(|w| w.parse::<u64>().ok());
+        Some((n.next()??, n.next()??, n.next()??))
+    });
+    let lines: Vec<(u64, u64, u64)> = lines.collect();
+    if lines.iter().any(|(inside, ..)| *inside == 0) {
+        return 0;
+    }
+    lines
+        .iter()
+        .find(|(_, host, count)| real >= *host && real - host < *count)
+        .and_then(|(inside, host, _)| u32::try_from(inside + (real - host)).ok())
+        .unwrap_or(0)
+}
+
+/// A terminal of the container's devpts; of the host's where it has none.
+fn open_terminal(client: &Client) -> Result<Pty> {
+    match client.devpts_fd() {
+        Ok(devpts) => Pty::open_in(devpts.as_fd()),
+        Err(_) => Pty::open_host(),
+    }
+}
+
+/// The transient process, born in the container's cgroup v2 where this process may clone.
+fn make_transient(context: &Context) -> Result<Fork> {
+    let what = || "make the transient process";
+    let Some(unified) = &context.groups.unified else { return fork().doing(what) };
+    match clone3(0, Some(unified.as_fd())) {
+        Ok(Cloned::Child) => Ok(Fork::Child),
+        Ok(Cloned::Parent(pid, _)) => Ok(Fork::Parent(pid)),
+        // Several threads, an old kernel, or no permission at the common ancestor.
+        Err(e) => {
+            log::debug!("clone into the container's cgroup: {e}; moving there instead");
+            let made = fork().doing(what)?;
+            if let Fork::Parent(pid) = &made {
+                context.groups.migrate(*pid)?;
+            }
+            Ok(made)
+        }
+    }
+}
+
+/// The transient process: cgroups, namespaces, then the attached process as a sibling.
+fn transient(context: &Context, options: &Options, payload: &Payload, channel: &OwnedFd) -> i32 {
+    match enter(context, options, payload, channel) {
+        Ok(()) => 0,
+        Err(e) => {
+            let _ = socket::send(channel.as_fd(), &[b"F", e.to_bytes().as_slice()].concat(), &[], false);
+            1
+        }
+    }
+}
+
+fn enter(context: &Context, options: &Options, payload: &Payload, channel: &OwnedFd) -> Result<()> {
+    let mut go = [0; 1];
+    let message = socket::receive(channel.as_fd(), &mut go, RecvFlags::empty()).doing(|| "wait for the caller")?;
+    if message.len == 0 {
+        return Err(Error::new(Kind::Failed, "the caller is gone"));
+    }
+    group::join(&context.groups.tasks)?;
+    let cwd = match &options.cwd {
+        Some(dir) => Some(dir.clone()),
+        None => std::env::current_dir().ok(),
+    };
+    join_namespaces(context)?;
+    // Without such a directory in the container the process begins in its root.
+    if let Some(dir) = cwd {
+        if let Err(e) = rustix::process::chdir(&dir) {
+            log::info!("change to {} in the container: {e}", dir.display());
+            rustix::process::chdir("/").doing(|| "change to /")?;
+        }
+    }
+    match clone3(SIBLING, None).doing(|| "make the attached process")? {
+        Cloned::Child => exit_now(inside::run(context, options, payload, channel)),
+        Cloned::Parent(pid, pidfd) => {
+            let bytes = [b"P", pid.as_raw_pid().to_ne_bytes().as_slice()].concat();
+            socket::send(channel.as_fd(), &bytes, &[pidfd.as_fd()], false).doing(|| "tell the caller").map(drop)
+        }
+    }
+}
+
+fn join_namespaces(context: &Context) -> Result<()> {
+    if context.namespaces == 0 {
+        return Ok(());
+    }
+    match process::setns(context.pidfd.as_fd(), context.namespaces) {
+        Ok(()) => return Ok(()),
+        // Kernels before 5.8, or one of them is our own already.
+        Err(Errno::INVAL | Errno::BADF) => {}
+        Err(e) => return Err(Error::os("join the container's namespaces", e)),
+    }
+    let pid = pid_of(&context.pidfd)?;
+    let mut files = Vec::new();
+    for kind in NamespaceKind::ALL {
+        if context.namespaces & flag(kind) != 0 {
+            let path = format!("/proc/{pid}/ns/{}", kind.name());
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+            let fd = rustix::fs::open(&*path, flags, rustix::fs::Mode::empty()).doing(|| format!("open {path}"))?;
+            let own = format!("/proc/self/ns/{}", kind.name());
+            let same = rustix::fs::stat(&*own).ok().map(|s| s.st_ino) == rustix::fs::fstat(&fd).ok().map(|s| s.st_ino);
+            if !same {
+                files.push((kind, fd));
+            }
+        }
+    }
+    for (kind, fd) in files {
+        process::setns(fd.as_fd(), flag(kind)).doing(|| format!("join the {} namespace", kind.name()))?;
+    }
+    Ok(())
+}
+
+fn receive_attached(channel: &OwnedFd) -> Result<(Pid, OwnedFd)> {
+    let mut buffer = [0; 4096];
+    let mut message =
+        socket::receive(channel.as_fd(), &mut buffer, RecvFlags::empty()).doing(|| "wait for the attached process")?;
+    match (&buffer[..message.len], message.fds.pop()) {
+        ([b'P', pid @ ..], Some(pidfd)) => {
+            let pid = pid.try_into().ok().map(i32::from_ne_bytes).and_then(Pid::from_raw);
+            Ok((pid.ok_or_else(|| Error::new(Kind::Failed, "the attached process has no pid"))?, pidfd))
+        }
+        ([b'F', error @ ..], _) => Err(Error::from_bytes(error)),
+        _ => Err(Error::new(Kind::Failed, "the process ended while it entered the container")),
+    }
+}
+
+/// A process that was attached.
+#[derive(Debug)]
+pub struct Attached {
+    /// Its pid here; a child of this process.
+    pub pid: Pid,
+    pidfd: OwnedFd,
+    channel: OwnedFd,
+    terminal: Option<Pty>,
+    signal_mask: signal::SignalSet,
+}
+
+impl Attached {
+    /// Waits for the end, serving the terminal meanwhile.
+    pub fn wait(self, options: &Options) -> Result<i32> {
+        let mut buffer = [0; 4096];
+        // Its end means that the payload was executed; before, why it could not be prepared.
+        let message = socket::receive(self.channel.as_fd(), &mut buffer, RecvFlags::empty());
+        let failure = match message {
+            Ok(m) if m.len > 0 && buffer[0] == b'F' => Some(Error::from_bytes(&buffer[1..m.len])),
+            _ => None,
+        };
+        if failure.is_none() {
+            if let Some(terminal) = &self.terminal {
+                serve_terminal(terminal, options)?;
+            } else {
+                // What is typed is for the attached process alone.
+                signal::ignore(libc::SIGINT);
+                signal::ignore(libc::SIGQUIT);
+            }
+        }
+        let status = rustix::io::retry_on_intr(|| {
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+        })
+        .doing(|| "wait for the attached process")?;
+        signal::set_blocked(&self.signal_mask).doing(|| "restore the signal mask")?;
+        match failure {
+            Some(e) if e.kind() == Kind::Failed && e.errno().is_some_and(|n| exec_status(n) != 255) => {
+                log::error!("{e}");
+                Ok(e.errno().map_or(255, exec_status))
+            }
+            Some(e) => Err(e),
+            None => Ok(match status.as_ref().and_then(|s| s.terminating_signal()) {
+                Some(signal) => 128 + signal,
+                None => status.and_then(|s| s.exit_status()).unwrap_or(1),
+            }),
+        }
+    }
+}
+
+/// What a shell returns for a command that cannot be executed.
+fn exec_status(errno: Errno) -> i32 {
+    match errno {
+        Errno::NOENT => 127,
+        Errno::ACCESS | Errno::NOEXEC => 126,
+        _ => 255,
+    }
+}
+
+fn serve_terminal(terminal: &Pty, options: &Options) -> Result<()> {
+    let log = match &options.pty_log {
+        Some(path) => {
+            use std::os::unix::fs::OpenOptionsExt;
+            let file = std::fs::File::options().append(true).create(true).mode(0o640).open(path);
+            Some(file.doing(|| format!("open {}", path.display()))?)
+        }
+        None => None,
+    };
+    let tty = pty::controlling_terminal();
+    let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+    let is_tty = |fd: std::os::fd::BorrowedFd<'static>| rustix::termios::isatty(fd).then_some(fd);
+    let input = is_tty(stdin);
+    let output = is_tty(stdout).or_else(|| is_tty(rustix::stdio::stderr()));
+    let peer = tty.as_ref().map(AsFd::as_fd);
+    let (input, output) = (peer.or(input), peer.or(output));
+    if let Some(from) = output.or(input) {
+        pty::copy_window_size(from, terminal.ptx.as_fd());
+    }
+    let raw = input.and_then(RawMode::enter);
+    let ended = Proxy { input, output, ptx: terminal.ptx.as_fd(), log, escape: None, outlive_input: true }.run();
+    drop(raw);
+    ended.map(drop)
+}

@@ -1,0 +1,365 @@
+//! The cgroups of one container or monitor, one in each hierarchy.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use lxc_sys::Errno;
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+
+use super::layout::{Hierarchy, Layout, Version, read_at, write_at};
+use crate::error::{Doing, Error, Result};
+use crate::plan::cgroup::GroupName;
+
+/// Suffixes tried when a name is taken: none, -1 … -999.
+const MAX_SUFFIX: u32 = 999;
+
+/// A cgroup in one hierarchy.
+#[derive(Debug)]
+pub struct Group {
+    /// Index into [`Layout::hierarchies`].
+    pub hierarchy: usize,
+    /// Interface of that hierarchy.
+    pub version: Version,
+    /// Path relative to the base cgroup.
+    pub path: String,
+    /// The directory that carries the limits.
+    pub limit_dir: OwnedFd,
+    /// The directory that init runs in, where it is another one.
+    pub inner_dir: Option<OwnedFd>,
+}
+
+impl Group {
+    /// The directory that init runs in.
+    pub fn dir(&self) -> &OwnedFd {
+        self.inner_dir.as_ref().unwrap_or(&self.limit_dir)
+    }
+}
+
+/// The cgroups of one container or monitor in all hierarchies.
+#[derive(Debug, Default)]
+pub struct GroupSet {
+    /// In the order of the layout.
+    pub groups: Vec<Group>,
+    /// Name below `path`'s last component in which init runs.
+    pub inner: Option<String>,
+}
+
+
+const DIR_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl GroupSet {
+    /// Creates the cgroups in every hierarchy of the layout, with the same name in all.
+    ///
+    /// A leftover of a monitor that was killed is reclaimed when `reclaim` says that no such
+    /// container can be alive, no process is in it and no other monitor has locked it; otherwise
+    /// the next suffix is tried.
+    pub fn create(layout: &Layout, name: &GroupName, reclaim: bool) -> Result<GroupSet> {
+        for suffix in 0..=if name.exact { 0 } else { MAX_SUFFIX } {
+            let path = if suffix == 0 { name.path.clone() } else { format!("{}-{suffix}", name.path) };
+            if let Some(groups) = GroupSet::try_create(layout, &path, name, reclaim)? {
+                return Ok(GroupSet { groups, inner: name.inner.clone() });
+            }
+        }
+        Err(Error::os(format!("create cgroup {}", name.path), Errno::EXIST)
+            .with_hint("cgroups of that name exist and are in use; see lxc.cgroup.dir"))
+    }
+
+    /// `None`: the name is taken in some hierarchy; what was made is removed again.
+    fn try_create(layout: &Layout, path: &str, name: &GroupName, reclaim: bool) -> Result<Option<Vec<Group>>> {
+        let mut made = GroupSet { groups: Vec::new(), inner: name.inner.clone() };
+        for (index, hierarchy) in layout.hierarchies.iter().enumerate() {
+            match create_one(hierarchy, path, reclaim) {
+                Ok(Some(limit_dir)) => made.groups.push(Group {
+                    hierarchy: index,
+                    version: hierarchy.version,
+                    path: path.to_string(),
+                    limit_dir,
+                    inner_dir: None,
+                }),
+                Ok(None) => {
+                    made.remove(layout);
+                    return Ok(None);
+                }
+                Err(e) => {
+                    made.remove(layout);
+                    return Err(e);
+                }
+            }
+        }
+        Ok(Some(made.groups))
+    }
+
+    /// Makes the inner cgroups. Device rules of v1 must be written before: a cgroup with children
+    /// refuses `a`.
+    pub fn create_inner(&mut self, layout: &Layout) -> Result<()> {
+        let Some(inner) = self.inner.clone() else { return Ok(()) };
+        for group in &mut self.groups {
+            let hierarchy = &layout.hierarchies[group.hierarchy];
+            let what = || format!("create cgroup {}/{inner} in {}", group.path, hierarchy.mount.display());
+            rustix::fs::mkdirat(&group.limit_dir, &*inner, Mode::from_raw_mode(0o755)).doing(what)?;
+            if hierarchy.controllers.iter().any(|c| c == "cpuset") && group.version == Version::V1 {
+                inherit_cpuset(group.limit_dir.as_fd(), &inner).doing(what)?;
+            }
+            let dir = rustix::fs::openat(&group.limit_dir, &*inner, DIR_FLAGS, Mode::empty()).doing(what)?;
+            group.inner_dir = Some(dir);
+        }
+        Ok(())
+    }
+
+    /// Makes the controllers of a pure v2 host available in these cgroups: each parent passes on
+    /// all that the base has, never the leaf.
+    pub fn enable_controllers(&self, layout: &Layout) -> Result<()> {
+        if !layout.is_unified() {
+            return Ok(());
+        }
+        for group in &self.groups {
+            let hierarchy = &layout.hierarchies[group.hierarchy];
+            if hierarchy.controllers.is_empty() {
+                continue;
+            }
+            let all: Vec<String> = hierarchy.controllers.iter().map(|c| format!("+{c}")).collect();
+            let all = all.join(" ");
+            let mut components: Vec<&str> = group.path.split('/').collect();
+            if self.inner.is_none() {
+                components.pop();
+            }
+            let mut parent = String::from(".");
+            for component in std::iter::once("").chain(components) {
+                if !component.is_empty() {
+                    parent = format!("{parent}/{component}");
+                }
+                let file = format!("{parent}/cgroup.subtree_control");
+                let enabled = read_at(hierarchy.base_dir.as_fd(), &file).unwrap_or_default();
+                let missing = |c: &String| !enabled.split_ascii_whitespace().any(|e| e == c);
+                if hierarchy.controllers.iter().any(missing) {
+                    write_at(hierarchy.base_dir.as_fd(), &file, &all)
+                        .doing(|| format!("write {all} to {file} below {}", hierarchy.mount.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The v2 cgroup that a child can be born in.
+    pub fn unified_dir(&self) -> Option<&OwnedFd> {
+        self.groups.iter().find(|g| g.version == Version::V2).map(Group::dir)
+    }
+
+    /// Opens the `tasks` files of the v1 cgroups for [`join`].
+    pub fn v1_tasks(&self) -> Result<Vec<OwnedFd>> {
+        let v1 = self.groups.iter().filter(|g| g.version == Version::V1);
+        v1.map(|g| {
+            rustix::fs::openat(g.dir(), "tasks", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+                .doing(|| format!("open tasks of cgroup {}", g.path))
+        })
+        .collect()
+    }
+
+    /// Moves the calling, single-threaded process into all cgroups; into the v2 one by
+    /// `cgroup.procs`, which may wait for an RCU grace period.
+    pub fn enter(&self) -> Result<()> {
+        join(&self.v1_tasks()?)?;
+        for group in self.groups.iter().filter(|g| g.version == Version::V2) {
+            write_at(group.dir().as_fd(), "cgroup.procs", "0").doing(|| format!("enter cgroup {}", group.path))?;
+        }
+        Ok(())
+    }
+
+    /// Removes all cgroups of the set with what is below them. Failures are logged: the next start
+    /// of the container reclaims what stayed.
+    pub fn remove(&self, layout: &Layout) {
+        for group in &self.groups {
+            let hierarchy = &layout.hierarchies[group.hierarchy];
+            if let Err(e) = remove_tree(hierarchy, &group.path) {
+                log::warn!("remove cgroup {} in {}: {e}", group.path, hierarchy.mount.display());
+            }
+        }
+    }
+}
+
+/// Moves the calling, single-threaded process into v1 cgroups whose `tasks` files are open. A write
+/// of 0 names the writer itself, for which the kernel needs no global lock.
+pub fn join(tasks: &[OwnedFd]) -> Result<()> {
+    for fd in tasks {
+        rustix::io::write(fd, b"0").doing(|| "join a cgroup by its tasks file")?;
+    }
+    Ok(())
+}
+
+/// Moves the calling process out of `set`, so that it can be removed: on v1 to the base cgroup, on
+/// v2 to `pivot` below the base (made if absent, and left: other monitors use it too).
+pub fn leave(layout: &Layout, set: &GroupSet, pivot: &str) {
+    for group in &set.groups {
+        let hierarchy = &layout.hierarchies[group.hierarchy];
+        let base = hierarchy.base_dir.as_fd();
+        let left = match group.version {
+            Version::V1 => write_at(base, "tasks", "0"),
+            Version::V2 => make_path(hierarchy, pivot)
+                .and_then(|()| write_at(base, &format!("{pivot}/cgroup.procs"), "0")),
+        };
+        if let Err(e) = left {
+            log::warn!("leave cgroup {} in {}: {e}", group.path, hierarchy.mount.display());
+        }
+    }
+}
+
+/// mkdir -p below the base cgroup.
+fn make_path(hierarchy: &Hierarchy, path: &str) -> lxc_sys::Result<()> {
+    let mut sofar = String::new();
+    for component in path.split('/').filter(|c| !c.is_empty()) {
+        sofar.push_str(component);
+        match rustix::fs::mkdirat(&hierarchy.base_dir, &*sofar, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e),
+        }
+        sofar.push('/');
+    }
+    Ok(())
+}
+
+/// Creates `path` in one hierarchy; its last component must be new. `None`: it is taken.
+fn create_one(hierarchy: &Hierarchy, path: &str, reclaim: bool) -> Result<Option<OwnedFd>> {
+    let what = || format!("create cgroup {path} in {}", hierarchy.mount.display());
+    let cpuset = hierarchy.version == Version::V1 && hierarchy.controllers.iter().any(|c| c == "cpuset");
+    if let Some((parents, _)) = path.rsplit_once('/') {
+        make_path(hierarchy, parents).doing(what)?;
+        if cpuset {
+            let mut sofar = String::new();
+            for component in parents.split('/').filter(|c| !c.is_empty()) {
+                sofar.push_str(component);
+                inherit_cpuset(hierarchy.base_dir.as_fd(), &sofar).doing(what)?;
+                sofar.push('/');
+            }
+        }
+    }
+    // A few rounds, because another monitor may reclaim the same leftover meanwhile.
+    for _ in 0..3 {
+        match rustix::fs::mkdirat(&hierarchy.base_dir, path, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) if reclaim && is_abandoned(hierarchy, path) => {
+                log::info!("reclaiming cgroup {path} in {}", hierarchy.mount.display());
+                match remove_tree(hierarchy, path) {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(None),
+                }
+            }
+            Err(Errno::EXIST) => return Ok(None),
+            Err(e) => return Err(Error::os(what(), e).with_hint(
+                "run as root, or below a cgroup that is yours (systemd-run --user --scope -p Delegate=yes)",
+            )),
+        }
+        let Ok(dir) = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) else { continue };
+        // The lock tells other monitors that this cgroup, though empty, is in use.
+        if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(None);
+        }
+        if cpuset {
+            inherit_cpuset(hierarchy.base_dir.as_fd(), path).doing(what)?;
+        }
+        return Ok(Some(dir));
+    }
+    Ok(None)
+}
+
+/// Whether nobody is in a cgroup, nor below it, and no monitor holds its lock.
+fn is_abandoned(hierarchy: &Hierarchy, path: &str) -> bool {
+    let Ok(dir) = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) else {
+        return true;
+    };
+    rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() && is_empty(&dir)
+}
+
+fn is_empty(dir: &OwnedFd) -> bool {
+    read_at(dir.as_fd(), "cgroup.procs").is_ok_and(|procs| procs.trim().is_empty())
+        && subdirectories(dir).is_ok_and(|subs| {
+            subs.iter().all(|s| rustix::fs::openat(dir, &**s, DIR_FLAGS, Mode::empty()).is_ok_and(|d| is_empty(&d)))
+        })
+}
+
+fn subdirectories(dir: &OwnedFd) -> lxc_sys::Result<Vec<String>> {
+    let mut out = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
+            out.push(name.into_owned());
+        }
+    }
+    Ok(out)
+}
+
+/// Removes a cgroup and all below it, deepest first. Absent is fine.
+fn remove_tree(hierarchy: &Hierarchy, path: &str) -> lxc_sys::Result<()> {
+    match rustix::fs::unlinkat(&hierarchy.base_dir, path, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(_) => {}
+    }
+    let dir = match rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    for sub in subdirectories(&dir)? {
+        remove_tree(hierarchy, &format!("{path}/{sub}"))?;
+    }
+    // Processes that were just killed may still be leaving: the kernel says EBUSY until they did.
+    for round in 0u32.. {
+        match rustix::fs::unlinkat(&hierarchy.base_dir, path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) if round < 100 => std::thread::sleep(std::time::Duration::from_millis(2)),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Gives a new v1 cpuset the processors and memory nodes of its parent (spec: cgroups, section 4).
+fn inherit_cpuset(base: std::os::fd::BorrowedFd<'_>, path: &str) -> lxc_sys::Result<()> {
+    let parent = path.rsplit_once('/').map_or(String::new(), |(p, _)| format!("{p}/"));
+    let inherits = read_at(base, &format!("{parent}cgroup.clone_children"))?.trim() == "1";
+    if !inherits {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let own = format!("{path}/{file}");
+            if read_at(base, &own)?.trim().is_empty() {
+                let value = read_at(base, &format!("{parent}{file}"))?;
+                let value = if file == "cpuset.cpus" { usable_cpus(value.trim()) } else { value.trim().to_string() };
+                write_at(base, &own, &value)?;
+            }
+        }
+    }
+    write_at(base, &format!("{path}/cgroup.clone_children"), "1")
+}
+
+/// The list without processors that are isolated or offline; as it is when none would stay.
+fn usable_cpus(list: &str) -> String {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let excluded: Vec<u32> = ["isolated", "offline"]
+        .iter()
+        .flat_map(|f| parse_list(read(&format!("/sys/devices/system/cpu/{f}")).trim()))
+        .collect();
+    if excluded.is_empty() {
+        return list.to_string();
+    }
+    let kept: Vec<String> =
+        parse_list(list).into_iter().filter(|c| !excluded.contains(c)).map(|c| c.to_string()).collect();
+    if kept.is_empty() { list.to_string() } else { kept.join(",") }
+}
+
+/// Numbers of a list such as `0-2,5` (cpuset(7), list format).
+fn parse_list(list: &str) -> Vec<u32> {
+    let range = |part: &str| -> Option<std::ops::RangeInclusive<u32>> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists() {
+        assert_eq!(parse_list("0-2,5"), [0, 1, 2, 5]);
+        assert_eq!(parse_list(""), Vec::<u32>::new());
+    }
+}

@@ -1,0 +1,153 @@
+//! The handle of one container: its name, where it is, and its configuration.
+
+use std::path::{Path, PathBuf};
+
+use lxc_config::Config;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan;
+use crate::protocol::Client;
+use crate::source::Files;
+use crate::state::State;
+
+/// A container, defined or not. Handles share nothing: each has its own configuration in memory,
+/// and the running container is asked through its monitor.
+#[derive(Debug, Clone)]
+pub struct Container {
+    name: String,
+    lxcpath: PathBuf,
+    /// The configuration as loaded and changed by this handle.
+    pub config: Config,
+    defined: bool,
+    loaded: bool,
+}
+
+/// Removes trailing slashes, as every program does with an lxcpath, and nothing else: the text
+/// names the command socket.
+pub fn normalize_lxcpath(path: &Path) -> PathBuf {
+    let text = path.to_string_lossy();
+    let trimmed = text.trim_end_matches('/');
+    if trimmed.is_empty() && text.starts_with('/') { PathBuf::from("/") } else { PathBuf::from(trimmed) }
+}
+
+impl Container {
+    /// The container `name` in `lxcpath`, with its configuration loaded if it has one.
+    ///
+    /// # Errors
+    /// The name is none, or the configuration cannot be read: file, line, cause.
+    pub fn open(name: &str, lxcpath: &Path) -> Result<Container> {
+        let mut container = Container::without_config(name, lxcpath)?;
+        let path = container.config_path();
+        match path.try_exists() {
+            Ok(false) => {}
+            Ok(true) => {
+                container.load(&path)?;
+                container.defined = true;
+            }
+            Err(e) => return Err(Error::os(format!("read {}", path.display()), crate::error::errno_of(&e))),
+        }
+        Ok(container)
+    }
+
+    /// The container `name` in `lxcpath` without looking at its configuration.
+    pub fn without_config(name: &str, lxcpath: &Path) -> Result<Container> {
+        plan::check_name(name)?;
+        Ok(Container {
+            name: name.to_string(),
+            lxcpath: normalize_lxcpath(lxcpath),
+            config: Config::new(),
+            defined: false,
+            loaded: false,
+        })
+    }
+
+    /// The same container with the configuration of another file instead of its own.
+    pub fn with_rcfile(name: &str, lxcpath: &Path, rcfile: &Path) -> Result<Container> {
+        let mut container = Container::without_config(name, lxcpath)?;
+        container.defined = container.config_path().exists();
+        container.load(rcfile)?;
+        Ok(container)
+    }
+
+    fn load(&mut self, path: &Path) -> Result<()> {
+        self.config.load(path, &Files)?;
+        self.loaded = true;
+        for warning in self.config.warnings() {
+            log::warn!("{warning}");
+        }
+        crate::log::apply_config(&self.config.values)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory of containers that it is in.
+    pub fn lxcpath(&self) -> &Path {
+        &self.lxcpath
+    }
+
+    /// Its own directory.
+    pub fn directory(&self) -> PathBuf {
+        self.lxcpath.join(&self.name)
+    }
+
+    /// Its configuration file, whether it exists or not.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory().join("config")
+    }
+
+    /// Whether it has a configuration file.
+    pub fn is_defined(&self) -> bool {
+        self.defined
+    }
+
+    /// Whether a configuration was loaded, from its own or another file.
+    pub fn has_config(&self) -> bool {
+        self.loaded
+    }
+
+    /// Applies `KEY=VALUE`.
+    pub fn define(&mut self, assignment: &str) -> Result<()> {
+        self.config.define(assignment, &Files)?;
+        Ok(())
+    }
+
+    /// Sets an item; an empty value clears it.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        self.config.set(key, value, &Files)?;
+        Ok(())
+    }
+
+    /// Asks its monitor.
+    pub fn client(&self) -> Client {
+        Client::new(&self.lxcpath, &self.name)
+    }
+
+    /// Its state.
+    pub fn state(&self) -> Result<State> {
+        self.client().state()
+    }
+
+    /// Whether the caller may control it.
+    pub fn may_control(&self) -> bool {
+        self.client().may_control()
+    }
+
+    /// An error unless it runs.
+    pub fn require_running(&self) -> Result<()> {
+        match self.state()? {
+            State::Stopped => Err(Error::new(Kind::NotRunning, format!("{} is not running", self.name))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the configuration to the container's own file: atomically, keeping mode and owner.
+    pub fn save(&mut self) -> Result<()> {
+        let path = self.config_path();
+        crate::files::replace(&path, &self.config.text(), 0o640)?;
+        self.defined = true;
+        Ok(())
+    }
+}

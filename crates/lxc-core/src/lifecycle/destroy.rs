@@ -1,0 +1,82 @@
+//! Destroying.
+
+use std::path::Path;
+
+use lxc_config::HookType;
+
+use crate::container::Container;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::hooks::HookContext;
+use crate::lock;
+use crate::plan::StartOptions;
+use crate::state::State;
+use crate::storage::remove::remove_directory_except;
+
+impl Container {
+    /// Removes the container with its storage. It must not run, nor have snapshots or clones.
+    pub fn destroy(&self) -> Result<()> {
+        let creation = lock::creation(&self.directory())?;
+        if creation == lock::Creation::Ongoing {
+            return Err(Error::invalid(format!("{} is being created", self.name())));
+        }
+        if !self.is_defined() && creation == lock::Creation::Complete {
+            return Err(Error::new(Kind::NotDefined, "Container is not defined"));
+        }
+        if self.state()? != State::Stopped {
+            return Err(Error::new(Kind::AlreadyRunning, format!("{} is running", self.name())));
+        }
+        let _lock = lock::lock_container(self.lxcpath(), self.name())?;
+        let directory = self.directory();
+        if self.has_clones(&directory) {
+            return Err(Error::invalid(format!("Destroying {0} failed: {0} has clones", self.name())));
+        }
+        if has_entries(&directory.join("snaps")) {
+            return Err(Error::invalid(format!("Destroying {0} failed: {0} has snapshots", self.name())));
+        }
+        let values = &self.config.values;
+        if !values.rootfs.managed {
+            return Ok(());
+        }
+        self.run_destroy_hooks()?;
+        self.remove_rootfs(&directory)?;
+        remove_directory_except(&directory, true, &["snaps"])
+    }
+
+    fn has_clones(&self, directory: &Path) -> bool {
+        std::fs::read_to_string(directory.join("lxc_snapshots")).is_ok_and(|t| !matches!(t.trim(), "" | "0"))
+    }
+
+    fn run_destroy_hooks(&self) -> Result<()> {
+        let lines = self.config.values.hooks.get(&HookType::Destroy).map_or(&[][..], Vec::as_slice);
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let plan = self.plan(StartOptions::default())?;
+        HookContext::new(&plan).run(HookType::Destroy, lines, &[]).doing(|| "destroy hooks")
+    }
+
+    /// A directory elsewhere, made for this container.
+    fn remove_rootfs(&self, directory: &Path) -> Result<()> {
+        let rootfs = &self.config.values.rootfs;
+        match (rootfs.kind.as_deref(), rootfs.path.as_deref()) {
+            (_, None) => Ok(()),
+            (None | Some("dir"), Some(path)) if Path::new(path).starts_with(directory) => Ok(()),
+            (None | Some("dir"), Some(path)) if path != "/" && Path::new(path).is_dir() => {
+                crate::storage::remove_directory(Path::new(path), true)
+            }
+            // Layers below are others'; what is the container's own is in its directory.
+            (Some("overlay" | "overlayfs"), _) => Ok(()),
+            (Some(kind @ ("btrfs" | "zfs" | "lvm" | "loop" | "nbd" | "rbd")), Some(path)) => {
+                Err(Error::unsupported(format!(
+                    "lxc.rootfs.path = {kind}:{path}: storage of type {kind} is not supported by this version"
+                ))
+                .with_hint("set lxc.rootfs.managed = 0 and remove the storage yourself"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn has_entries(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut d| d.next().is_some())
+}

@@ -1,0 +1,11 @@
+//! What is done with a container as a whole. Each file is one operation on [`crate::Container`].
+
+pub mod create;
+pub mod destroy;
+pub mod discover;
+pub mod freeze;
+pub mod items;
+pub mod start;
+pub mod stats;
+pub mod stop;
+pub mod wait;

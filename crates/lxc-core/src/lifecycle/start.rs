@@ -1,0 +1,117 @@
+//! Starting.
+
+use std::os::fd::OwnedFd;
+
+use lxc_sys::{Errno, socket};
+
+use crate::cgroup::GroupSet;
+use crate::container::Container;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::lock::{self, Creation};
+use crate::monitor::{Begin, Exit, StartFailure, daemonize, supervise};
+use crate::plan::{Host, Plan, StartOptions};
+use crate::protocol::address::command_socket;
+use crate::state::State;
+use crate::{global, log};
+
+/// How a start succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// It runs in the hands of a daemon.
+    Daemon,
+    /// It ran in the foreground and ended.
+    Ended(Exit),
+}
+
+impl From<Error> for StartFailure {
+    fn from(error: Error) -> StartFailure {
+        StartFailure { error, trace: String::new() }
+    }
+}
+
+impl Container {
+    /// Decides how the container would be started, without starting it.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn plan(&self, options: StartOptions) -> Result<Plan> {
+        let pattern = global::load().get("lxc.cgroup.pattern").flatten().map(str::to_string);
+        Plan::resolve(self.name(), self.lxcpath(), &self.config, options, &Host::detect(pattern))
+    }
+
+    /// Starts the container. In the foreground it returns when the container ended.
+    ///
+    /// # Errors
+    /// Why it does not run; nothing of it is left.
+    pub fn start(&self, options: StartOptions) -> std::result::Result<Started, StartFailure> {
+        match lock::creation(&self.directory())? {
+            Creation::Complete => {}
+            Creation::Ongoing => return Err(Error::invalid("Ongoing container creation detected").into()),
+            Creation::Incomplete => {
+                return Err(Error::invalid(format!("the creation of {} was interrupted", self.name()))
+                    .with_hint("remove the remains with lxc-destroy")
+                    .into());
+            }
+        }
+        let global = global::load();
+        let controllers = global.get("lxc.cgroup.use").flatten();
+        let plan = self.plan(options)?;
+        let listener = self.bind()?;
+        if plan.options.daemonize {
+            daemonize::start(plan, self.config.clone(), listener, controllers)?;
+            return Ok(Started::Daemon);
+        }
+        self.start_here(plan, listener, controllers).map(Started::Ended)
+    }
+
+    /// The command socket: taking its name is what excludes a second start.
+    fn bind(&self) -> Result<OwnedFd> {
+        let name = command_socket(self.lxcpath(), self.name());
+        match socket::listen_abstract(&name) {
+            Err(Errno::ADDRINUSE) if self.state() != Ok(State::Stopped) => {
+                Err(Error::new(Kind::AlreadyRunning, "Container is already running"))
+            }
+            Err(Errno::ADDRINUSE) => Err(Error::new(
+                Kind::AlreadyRunning,
+                format!("Container \"{}\" appears to be already running", self.name()),
+            )),
+            result => result.doing(|| "make the command socket"),
+        }
+    }
+
+    /// In the foreground this process is the monitor.
+    fn start_here(
+        &self,
+        plan: Plan,
+        listener: OwnedFd,
+        controllers: Option<&str>,
+    ) -> std::result::Result<Exit, StartFailure> {
+        log::start_ring();
+        let failed = |error: Error| StartFailure { error, trace: log::take_ring().concat() };
+        let pidfile = plan.options.pidfile.clone();
+        if let Some(path) = &pidfile {
+            daemonize::write_pidfile(path).map_err(failed)?;
+        }
+        let (layout, groups) = daemonize::make_monitor_groups(&plan, controllers).map_err(failed)?;
+        enter_unified(&groups);
+        let begin = Begin { plan, config: self.config.clone(), listener, layout, groups, report: None };
+        let result = supervise::run(begin).map_err(failed);
+        if let Some(path) = pidfile {
+            let _ = std::fs::remove_file(path);
+        }
+        result
+    }
+}
+
+/// This process was not born in its cgroup v2: it moves there.
+fn enter_unified(groups: &GroupSet) {
+    if let Err(e) = groups.enter() {
+        ::log::warn!("{e}");
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Error) -> bool {
+        self.kind() == other.kind() && self.to_string() == other.to_string()
+    }
+}

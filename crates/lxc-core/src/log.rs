@@ -1,0 +1,283 @@
+//! The log: upstream's line format, a file and stderr as sinks, and a ring of the last records.
+//!
+//! Records are made with the `log` crate's macros. Levels between its five are not used; ERROR is
+//! what reaches stderr. The ring keeps TRACE records at no cost but memory, so that a start that
+//! fails can tell what led to it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use log::{Level, LevelFilter, Metadata, Record};
+use lxc_config::LogLevel;
+
+use crate::error::{Doing, Result};
+
+/// Records kept in memory.
+const RING: usize = 128;
+/// Longest line, with its newline (spec: life cycle, 13.2).
+const MAX_LINE: usize = 4096;
+
+struct State {
+    prefix: String,
+    name: Option<String>,
+    file: Option<File>,
+    /// The file was named on the command line: the configuration does not override it.
+    file_is_fixed: bool,
+    level: LogLevel,
+    stderr: bool,
+    ring: Option<VecDeque<String>>,
+}
+
+struct Sink(Mutex<State>);
+
+static SINK: Sink = Sink(Mutex::new(State {
+    prefix: String::new(),
+    name: None,
+    file: None,
+    file_is_fixed: false,
+    level: LogLevel::Error,
+    stderr: false,
+    ring: None,
+}));
+
+/// Upstream's name of a level.
+pub fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Trace => "TRACE",
+        LogLevel::Debug => "DEBUG",
+        LogLevel::Info => "INFO",
+        LogLevel::Notice => "NOTICE",
+        LogLevel::Warn => "WARN",
+        LogLevel::Error => "ERROR",
+        LogLevel::Crit => "CRIT",
+        LogLevel::Alert => "ALERT",
+        LogLevel::Fatal => "FATAL",
+    }
+}
+
+/// The level of a word in any case, or `None`.
+pub fn parse_level(word: &str) -> Option<LogLevel> {
+    const ALL: [LogLevel; 9] = [
+        LogLevel::Trace,
+        LogLevel::Debug,
+        LogLevel::Info,
+        LogLevel::Notice,
+        LogLevel::Warn,
+        LogLevel::Error,
+        LogLevel::Crit,
+        LogLevel::Alert,
+        LogLevel::Fatal,
+    ];
+    ALL.into_iter().find(|&l| level_name(l).eq_ignore_ascii_case(word))
+}
+
+fn from_log(level: Level) -> LogLevel {
+    match level {
+        Level::Error => LogLevel::Error,
+        Level::Warn => LogLevel::Warn,
+        Level::Info => LogLevel::Info,
+        Level::Debug => LogLevel::Debug,
+        Level::Trace => LogLevel::Trace,
+    }
+}
+
+impl log::Log for Sink {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let Ok(mut state) = self.0.lock() else { return };
+        let level = from_log(record.level());
+        let to_file = state.file.is_some() && level >= state.level;
+        let to_stderr = state.stderr && level >= LogLevel::Error;
+        if to_file || state.ring.is_some() {
+            let line = file_line(&state, level, record);
+            if to_file {
+                if let Some(file) = &mut state.file {
+                    // A log that cannot be written has nobody to be told.
+                    let _ = file.write_all(line.as_bytes());
+                }
+            }
+            if let Some(ring) = &mut state.ring {
+                if ring.len() == RING {
+                    ring.pop_front();
+                }
+                ring.push_back(line);
+            }
+        }
+        if to_stderr {
+            let name = state.name.as_deref().map(|n| format!("{n}: ")).unwrap_or_default();
+            let line = format!("{}: {}{}\n", state.prefix, name, record.args());
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// `PREFIX NAME YYYYMMDDhhmmss.mmm LEVEL    CATEGORY - FILE:FUNC:LINE - MESSAGE`.
+fn file_line(state: &State, level: LogLevel, record: &Record<'_>) -> String {
+    let module = record.target().rsplit("::").next().unwrap_or("lxc");
+    let file = record.file().map_or("", |f| f.rsplit('/').next().unwrap_or(f));
+    let name = state.name.as_deref().map(|n| format!(" {n}")).unwrap_or_default();
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S%.3f").to_string();
+    let mut line = format!(
+        "{}{} {} {:<8} {} - {}:{}:{} - {}",
+        state.prefix,
+        name,
+        stamp,
+        level_name(level),
+        module,
+        file,
+        module,
+        record.line().unwrap_or(0),
+        record.args(),
+    );
+    if line.len() >= MAX_LINE {
+        let mut end = MAX_LINE - 1;
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+    }
+    line.push('\n');
+    line
+}
+
+/// What a command asks of the log.
+#[derive(Debug, Default)]
+pub struct Options<'a> {
+    /// Program name (at most 31 characters are shown).
+    pub prefix: &'a str,
+    /// Container.
+    pub name: Option<&'a str>,
+    /// File given by `-o`.
+    pub file: Option<&'a Path>,
+    /// Level given by `-l`.
+    pub level: Option<LogLevel>,
+    /// Errors go to stderr.
+    pub stderr: bool,
+}
+
+/// Begins logging.
+///
+/// # Errors
+/// The log file cannot be opened.
+pub fn init(options: &Options<'_>) -> Result<()> {
+    let file = options.file.map(open).transpose()?;
+    if let Ok(mut state) = SINK.0.lock() {
+        state.prefix = options.prefix.chars().take(31).collect();
+        state.name = options.name.map(str::to_string);
+        state.file_is_fixed = file.is_some();
+        state.file = file;
+        state.stderr = options.stderr;
+        if let Some(level) = options.level {
+            state.level = level;
+        }
+    }
+    // A second initialisation of the same process keeps the sink.
+    let _ = log::set_logger(&SINK);
+    update_filter();
+    Ok(())
+}
+
+/// Applies `lxc.log.file` and `lxc.log.level` of a configuration.
+///
+/// # Errors
+/// The log file cannot be opened.
+pub fn apply_config(config: &lxc_config::Values) -> Result<()> {
+    let wanted = config.log.file.as_deref();
+    let fixed = SINK.0.lock().is_ok_and(|s| s.file_is_fixed);
+    let file = wanted.filter(|_| !fixed).map(open).transpose()?;
+    if let Ok(mut state) = SINK.0.lock() {
+        if file.is_some() {
+            state.file = file;
+        }
+        if let Some(level) = config.log.level {
+            state.level = level;
+        }
+    }
+    update_filter();
+    Ok(())
+}
+
+/// Names the container that later records are about.
+pub fn set_name(name: &str) {
+    if let Ok(mut state) = SINK.0.lock() {
+        state.name = Some(name.to_string());
+    }
+}
+
+/// Stops writing errors to stderr: a daemon has nobody to read them.
+pub fn silence_stderr() {
+    if let Ok(mut state) = SINK.0.lock() {
+        state.stderr = false;
+    }
+    update_filter();
+}
+
+/// Keeps records in memory from now on.
+pub fn start_ring() {
+    if let Ok(mut state) = SINK.0.lock() {
+        state.ring = Some(VecDeque::new());
+    }
+    update_filter();
+}
+
+/// Ends the ring and returns what it held.
+pub fn take_ring() -> Vec<String> {
+    let lines = SINK.0.lock().ok().and_then(|mut s| s.ring.take()).unwrap_or_default();
+    update_filter();
+    lines.into()
+}
+
+/// Writes lines of a ring to the log file, whatever their level.
+pub fn write_lines(lines: &[String]) {
+    if let Ok(mut state) = SINK.0.lock() {
+        if let Some(file) = &mut state.file {
+            let _ = file.write_all(lines.concat().as_bytes());
+        }
+    }
+}
+
+/// Descriptor of the log file: kept open by the monitor, closed at exec.
+pub fn file_descriptor() -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    SINK.0.lock().ok().and_then(|s| s.file.as_ref().map(|f| f.as_raw_fd()))
+}
+
+/// Lets the macros skip what no sink wants, before anything is formatted.
+fn update_filter() {
+    let Ok(state) = SINK.0.lock() else { return };
+    let filter = if state.ring.is_some() {
+        LevelFilter::Trace
+    } else if state.file.is_none() {
+        LevelFilter::Error
+    } else {
+        match state.level {
+            LogLevel::Trace => LevelFilter::Trace,
+            LogLevel::Debug => LevelFilter::Debug,
+            LogLevel::Info => LevelFilter::Info,
+            LogLevel::Notice | LogLevel::Warn => LevelFilter::Warn,
+            _ => LevelFilter::Error,
+        }
+    };
+    log::set_max_level(filter);
+}
+
+fn open(path: &Path) -> Result<File> {
+    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+        std::fs::create_dir_all(dir).doing(|| format!("create directory {}", dir.display()))?;
+    }
+    File::options()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
+        .doing(|| format!("open log file {}", path.display()))
+}

@@ -1,0 +1,153 @@
+//! From the process of a command to a monitor of its own.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use lxc_config::Config;
+use lxc_sys::clone::{Cloned, Fork, clone3, exit_now, fork};
+use lxc_sys::{process, title};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::WaitOptions;
+
+use super::{Begin, ReportEnd, ReportReader, StartFailure, report_pair, supervise};
+use crate::cgroup::{GroupSet, Layout, layout};
+use crate::error::{Doing, Error, Result};
+use crate::log;
+use crate::plan::Plan;
+
+/// The cgroups of a monitor, which the calling process has joined as far as it can cheaply: all v1
+/// hierarchies. The v2 one is left to [`clone3`].
+pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, GroupSet)> {
+    let layout = layout::detect(plan.cgroups.relative, only)?;
+    let groups = GroupSet::create(&layout, &plan.cgroups.monitor, true)?;
+    match groups.enable_controllers(&layout).and_then(|()| crate::cgroup::group::join(&groups.v1_tasks()?)) {
+        Ok(()) => Ok((layout, groups)),
+        Err(e) => {
+            groups.remove(&layout);
+            Err(e)
+        }
+    }
+}
+
+/// The title of every monitor, by which others find it.
+pub fn monitor_title(plan: &Plan) -> String {
+    format!("[lxc monitor] {} {}", plan.lxcpath.display(), plan.name)
+}
+
+/// Starts the container in a daemon and waits for its report.
+///
+/// # Errors
+/// Why the container does not run. Nothing of it is left then.
+pub fn start(
+    plan: Plan,
+    config: Config,
+    listener: OwnedFd,
+    cgroup_use: Option<&str>,
+) -> std::result::Result<(), StartFailure> {
+    let early = |error| StartFailure { error, trace: String::new() };
+    let (reader, report) = report_pair().map_err(early)?;
+    match fork().doing(|| "fork the monitor").map_err(early)? {
+        Fork::Child => {
+            drop(reader);
+            exit_now(transient(plan, config, listener, report, cgroup_use))
+        }
+        Fork::Parent(pid) => {
+            drop((report, listener));
+            wait(pid, reader)
+        }
+    }
+}
+
+fn wait(transient: rustix::process::Pid, reader: ReportReader) -> std::result::Result<(), StartFailure> {
+    let result = reader.wait();
+    // It ended long ago; without this it would be a zombie of the caller's.
+    let _ = rustix::process::waitpid(Some(transient), WaitOptions::empty());
+    result
+}
+
+/// The process between: it makes the monitor's cgroups, so that the monitor is born in them.
+fn transient(plan: Plan, config: Config, listener: OwnedFd, report: ReportEnd, cgroup_use: Option<&str>) -> i32 {
+    log::start_ring();
+    if let Err(e) = detach(&plan, &listener, &report) {
+        report.failed(&e, &log::take_ring());
+        return 1;
+    }
+    let (layout, groups) = match make_monitor_groups(&plan, cgroup_use) {
+        Ok(made) => made,
+        Err(e) => {
+            report.failed(&e, &log::take_ring());
+            return 1;
+        }
+    };
+    let made = clone3(0, groups.unified_dir().map(AsFd::as_fd));
+    match made {
+        Ok(Cloned::Parent(..)) => 0,
+        Ok(Cloned::Child) => monitor(Begin { plan, config, listener, layout, groups, report: Some(report) }),
+        Err(e) => {
+            groups.remove(&layout);
+            report.failed(&Error::os("clone the monitor", e), &log::take_ring());
+            1
+        }
+    }
+}
+
+/// Leaves the caller's directory, descriptors and terminal.
+fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd) -> Result<()> {
+    rustix::process::chdir("/").doing(|| "change to /")?;
+    let mut keep = vec![listener.as_raw_fd(), report.fd().as_raw_fd()];
+    keep.extend(log::file_descriptor());
+    close_all_but(keep, plan.options.last_kept_fd)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| "open /dev/null")?;
+    for number in 0..3 {
+        process::dup_to(null.as_fd(), number).doing(|| "detach from the terminal")?;
+    }
+    log::silence_stderr();
+    rustix::process::setsid().doing(|| "begin a session").map(drop)
+}
+
+/// Closes every descriptor above `last` but those listed.
+fn close_all_but(mut keep: Vec<i32>, last: u32) -> Result<()> {
+    keep.sort_unstable();
+    let mut next = last + 1;
+    for fd in keep.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|&fd| fd > last) {
+        if fd > next {
+            process::close_range(next, fd - 1).doing(|| "close descriptors")?;
+        }
+        next = fd + 1;
+    }
+    process::close_range(next, u32::MAX).doing(|| "close descriptors")
+}
+
+/// The monitor's whole life.
+fn monitor(begin: Begin) -> i32 {
+    if let Err(e) = title::set(&monitor_title(&begin.plan)) {
+        ::log::debug!("title: {e}");
+    }
+    let pidfile = begin.plan.options.pidfile.clone();
+    if let Some(path) = &pidfile {
+        if let Err(e) = write_pidfile(path) {
+            let Begin { layout, groups, report, plan, .. } = begin;
+            crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
+            groups.remove(&layout);
+            if let Some(report) = report {
+                report.failed(&e, &log::take_ring());
+            }
+            return 1;
+        }
+    }
+    let result = supervise::run(begin);
+    if let Some(path) = pidfile {
+        let _ = std::fs::remove_file(path);
+    }
+    i32::from(result.is_err())
+}
+
+/// The monitor's pid, without a newline, readable by its user only.
+pub fn write_pidfile(path: &Path) -> Result<()> {
+    let what = || format!("Failed to create '{}'", path.display());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).doing(what)?;
+    let pid = rustix::process::getpid().as_raw_nonzero().to_string();
+    rustix::io::write(&file, pid.as_bytes()).doing(what).map(drop)
+}

@@ -1,0 +1,131 @@
+//! The monitor: the process that supervises one container from its start to its end.
+//!
+//! It runs in the host's namespaces, single-threaded, and serves everybody by one event loop.
+
+pub mod console;
+pub mod daemonize;
+pub mod event_loop;
+pub mod requests;
+pub mod server;
+pub mod states;
+pub mod supervise;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use lxc_config::Config;
+use lxc_sys::socket;
+use rustix::net::RecvFlags;
+
+use crate::cgroup::{GroupSet, Layout};
+use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// init exited.
+    Status(i32),
+    /// init was killed.
+    Signal(i32),
+}
+
+impl Exit {
+    /// As wait(2) would say it.
+    pub fn raw(self) -> i32 {
+        match self {
+            Exit::Status(s) => s << 8,
+            Exit::Signal(s) => s,
+        }
+    }
+}
+
+/// What a monitor begins with.
+#[derive(Debug)]
+pub struct Begin {
+    /// What to start.
+    pub plan: Plan,
+    /// The configuration, to answer questions about it.
+    pub config: Config,
+    /// The command socket.
+    pub listener: OwnedFd,
+    /// The host's cgroups.
+    pub layout: Layout,
+    /// The monitor's own cgroups; it is in them already.
+    pub groups: GroupSet,
+    /// Where to report that init runs, or why not.
+    pub report: Option<ReportEnd>,
+}
+
+/// The end of the start report that the monitor holds.
+#[derive(Debug)]
+pub struct ReportEnd(OwnedFd);
+
+/// The end that the caller of a start holds.
+#[derive(Debug)]
+pub struct ReportReader(OwnedFd);
+
+/// Most bytes of trace records that a report carries.
+const MAX_TRACE: usize = 60 * 1024;
+
+/// Makes both ends.
+pub fn report_pair() -> Result<(ReportReader, ReportEnd)> {
+    use crate::error::Doing;
+    let (a, b) = socket::pair(rustix::net::SocketType::SEQPACKET).doing(|| "make the start report")?;
+    Ok((ReportReader(a), ReportEnd(b)))
+}
+
+impl ReportEnd {
+    /// init was executed.
+    pub fn running(self) {
+        // The caller may have been killed meanwhile; the container runs all the same.
+        let _ = socket::send(self.0.as_fd(), b"R", &[], false);
+    }
+
+    /// The start failed; `trace` is what led to it.
+    pub fn failed(self, error: &Error, trace: &[String]) {
+        let bytes = [b"F", error.to_bytes().as_slice()].concat();
+        let _ = socket::send(self.0.as_fd(), &bytes, &[], false);
+        let mut trace = trace.concat();
+        while trace.len() > MAX_TRACE {
+            trace.remove(0);
+        }
+        let _ = socket::send(self.0.as_fd(), trace.as_bytes(), &[], false);
+    }
+
+    /// The descriptor, which a daemon must not close.
+    pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Why a start failed, as its monitor told.
+#[derive(Debug)]
+pub struct StartFailure {
+    /// The cause.
+    pub error: Error,
+    /// Records of what led to it, as lines of the log.
+    pub trace: String,
+}
+
+impl ReportReader {
+    /// Waits for the report.
+    pub fn wait(self) -> std::result::Result<(), StartFailure> {
+        let receive = || {
+            let mut buffer = vec![0; 64 * 1024];
+            let message = socket::receive(self.0.as_fd(), &mut buffer, RecvFlags::empty())?;
+            buffer.truncate(message.len);
+            lxc_sys::Result::Ok(buffer)
+        };
+        match receive().as_deref() {
+            Ok([b'R', ..]) => Ok(()),
+            Ok([b'F', error @ ..]) => Err(StartFailure {
+                error: Error::from_bytes(error),
+                trace: receive().map(|t| String::from_utf8_lossy(&t).into_owned()).unwrap_or_default(),
+            }),
+            _ => Err(StartFailure {
+                error: Error::new(Kind::Failed, "the monitor died while the container was started"),
+                trace: String::new(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! One container's whole run: phases of the monitor (spec: life cycle, section 4).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use lxc_config::{HookType, NamespaceKind};
+use lxc_sys::process;
+use lxc_sys::signal::{self, SignalSet};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags};
+
+use super::console::Console;
+use super::event_loop::{Clients, Running};
+use super::states::Publisher;
+use super::{Begin, Exit, ReportEnd};
+use crate::cgroup::{GroupSet, Layout, group, items};
+use crate::error::{Doing, Error, Result};
+use crate::hooks::HookContext;
+use crate::log;
+use crate::mount::tree;
+use crate::plan::namespaces::ShareSource;
+use crate::plan::{Plan, Storage};
+use crate::protocol::Client;
+use crate::spawn::child::Inputs;
+use crate::spawn::{Spawned, spawn};
+use crate::state::State;
+use crate::terminal::pty::Pty;
+
+/// Signals that stay deliverable: faults, and the size of the user's terminal.
+fn handled_signals() -> SignalSet {
+    SignalSet::all().without(libc::SIGBUS).without(libc::SIGILL).without(libc::SIGSEGV)
+}
+
+/// What lasts over all turns of a container that reboots itself.
+struct Monitor {
+    plan: Plan,
+    config: lxc_config::Config,
+    layout: Layout,
+    groups: GroupSet,
+    publisher: Publisher,
+    hooks: HookContext,
+    signals: OwnedFd,
+    mask_before: SignalSet,
+    clients: Clients,
+}
+
+/// Supervises the container until it ends for good: a reboot from inside is another turn.
+///
+/// # Errors
+/// The start failed; everything was taken down again and the report was sent.
+pub fn run(begin: Begin) -> Result<Exit> {
+    let Begin { plan, config, listener, layout, groups, report, .. } = begin;
+    let publisher = Publisher::new(&plan.lxcpath, &plan.name);
+    let hooks = HookContext::new(&plan);
+    let prepared = prepare(&plan);
+    let mut listener = Some(listener);
+    let mut report = report;
+    let (signals, mask_before) = match prepared {
+        Ok(p) => p,
+        Err(e) => {
+            take_down_groups(&layout, &groups, &plan);
+            return Err(fail(e, &mut report));
+        }
+    };
+    let mut monitor =
+        Monitor { plan, config, layout, groups, publisher, hooks, signals, mask_before, clients: Clients::default() };
+    let result = loop {
+        match monitor.turn(&mut listener, &mut report) {
+            Ok(Turn::Reboot) => {}
+            Ok(Turn::End(exit)) => break Ok(exit),
+            Err(e) => break Err(fail(e, &mut report)),
+        }
+    };
+    monitor.finish();
+    result
+}
+
+/// Tells the caller of the start, and the log, why it failed.
+fn fail(error: Error, report: &mut Option<ReportEnd>) -> Error {
+    let trace = log::take_ring();
+    ::log::error!("{error}");
+    log::write_lines(&trace);
+    if let Some(report) = report.take() {
+        report.failed(&error, &trace);
+    }
+    error
+}
+
+/// Signals; and a mount namespace for the monitor where it shall have one.
+fn prepare(plan: &Plan) -> Result<(OwnedFd, SignalSet)> {
+    if plan.values.monitor_unshare {
+        process::unshare(libc::CLONE_NEWNS as u64).doing(|| "lxc.monitor.unshare: unshare the mount namespace")?;
+        crate::mount::pivot::isolate()?;
+    }
+    let handled = handled_signals();
+    let before = signal::block(&handled).doing(|| "block signals")?;
+    Ok((signal::signalfd(&handled).doing(|| "make a signalfd")?, before))
+}
+
+enum Turn {
+    Reboot,
+    End(Exit),
+}
+
+/// Removes cgroups that the calling process is in.
+fn take_down_groups(layout: &Layout, groups: &GroupSet, plan: &Plan) {
+    group::leave(layout, groups, &plan.cgroups.pivot);
+    groups.remove(layout);
+}
+
+impl Monitor {
+    /// From STARTING to the end of init, and taking down.
+    fn turn(&mut self, listener: &mut Option<OwnedFd>, report: &mut Option<ReportEnd>) -> Result<Turn> {
+        self.publisher.state(State::Starting);
+        self.clients.notify(&self.plan.name, State::Starting);
+        let started = self.start();
+        let (mut payload, mut spawned, console, pin) = match started {
+            Ok(s) => s,
+            Err(e) => {
+                self.publisher.state(State::Aborting);
+                self.clients.notify(&self.plan.name, State::Aborting);
+                self.end(None, GroupSet::default(), listener, false);
+                return Err(e);
+            }
+        };
+        let mut config = self.config.clone();
+        for (number, network) in &mut config.values.networks {
+            if let Some(host) = spawned.network.host_name(*number) {
+                network.veth_pair = Some(host.to_string());
+                network.name = Some(crate::network::setup::container_name(&self.plan.values, *number));
+            }
+        }
+        let clients = std::mem::take(&mut self.clients);
+        let served = Running::new(
+            &self.plan,
+            &config,
+            &self.layout,
+            &payload,
+            &mut spawned,
+            console,
+            &self.publisher,
+            clients,
+        )
+        .and_then(|mut running| {
+            running.set_state(State::Running);
+            // The trace is of no use any more.
+            drop(log::take_ring());
+            if let Some(report) = report.take() {
+                report.running();
+            }
+            match listener.as_ref() {
+                Some(socket) => running.serve(socket.as_fd(), self.signals.as_fd()),
+                None => Err(Error::invalid("the command socket is closed")),
+            }
+        });
+        drop(pin);
+        let (exit, clients) = match served {
+            Ok(ended) => ended,
+            Err(e) => {
+                let _ = signal::send_to_pidfd(spawned.pidfd.as_fd(), libc::SIGKILL);
+                let network = std::mem::take(&mut spawned.network);
+                network.take_down(&self.plan.values, &self.hooks);
+                self.end(Some(spawned), std::mem::take(&mut payload), listener, false);
+                return Err(e);
+            }
+        };
+        self.clients = clients;
+        let reboot = self.is_reboot(exit);
+        ::log::info!("init ended: {exit:?}");
+        self.publisher.exit(exit.raw());
+        std::mem::take(&mut spawned.network).take_down(&self.plan.values, &self.hooks);
+        let again = self.end(Some(spawned), payload, listener, reboot);
+        Ok(if again { Turn::Reboot } else { Turn::End(exit) })
+    }
+
+    /// The kernel turns reboot(2) in a pid namespace into these signals.
+    fn is_reboot(&self, exit: Exit) -> bool {
+        exit == Exit::Signal(libc::SIGHUP) && self.plan.namespaces.has(NamespaceKind::Pid)
+    }
+
+    /// Phases before the main loop.
+    fn start(&mut self) -> Result<(GroupSet, Spawned, Console, Option<OwnedFd>)> {
+        let plan = &self.plan;
+        self.hooks.run(HookType::PreStart, plan.hooks(HookType::PreStart), &[]).doing(|| "pre-start hooks")?;
+        let values = &plan.values;
+        let foreground = !plan.options.daemonize;
+        // The host's devpts serves where the container has none, or none for its console.
+        let console = (plan.console && values.pty_max <= 1).then(Pty::open_host).transpose()?;
+        let ttys = if values.pty_max == 0 { values.tty_max } else { 0 };
+        let ttys = (0..ttys).map(|_| Pty::open_host()).collect::<Result<Vec<_>>>()?;
+        let (uid, gid) = plan.identity.host_owner();
+        for pty in console.iter().chain(&ttys) {
+            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+            rustix::fs::fchown(&pty.pty, Some(uid), Some(gid)).doing(|| "own the console")?;
+        }
+        let share = self.shared_namespaces()?;
+        let mut payload = GroupSet::create(&self.layout, &plan.cgroups.payload, true)?;
+        let spawned = self.limit_and_spawn(&mut payload, console, ttys, share);
+        let (spawned, console) = match spawned.and_then(|mut spawned| {
+            let pty = spawned.console.take();
+            match Console::new(&self.plan.values, pty, foreground) {
+                Ok(console) => Ok((spawned, console)),
+                Err(e) => {
+                    let _ = signal::send_to_pidfd(spawned.pidfd.as_fd(), libc::SIGKILL);
+                    let _ = rustix::process::waitid(
+                        rustix::process::WaitId::PidFd(spawned.pidfd.as_fd()),
+                        rustix::process::WaitIdOptions::EXITED,
+                    );
+                    Err(e)
+                }
+            }
+        }) {
+            Ok(s) => s,
+            Err(e) => {
+                payload.remove(&self.layout);
+                return Err(e);
+            }
+        };
+        let pin = self.pin_rootfs();
+        Ok((payload, spawned, console, pin))
+    }
+
+    fn limit_and_spawn(
+        &mut self,
+        payload: &mut GroupSet,
+        console: Option<Pty>,
+        ttys: Vec<Pty>,
+        share: Vec<(NamespaceKind, OwnedFd)>,
+    ) -> Result<Spawned> {
+        let plan = &self.plan;
+        let values = &plan.values;
+        if payload.inner.is_some() {
+            items::apply_v1(&self.layout, payload, &values.cgroup1_items, true)?;
+            payload.create_inner(&self.layout)?;
+        }
+        payload.enable_controllers(&self.layout)?;
+        items::apply_v1(&self.layout, payload, &values.cgroup1_items, false)?;
+        items::apply_v2(&self.layout, payload, &values.cgroup2_items)?;
+        let own = rustix::process::getpid();
+        let inputs = Inputs {
+            layout: &self.layout,
+            cgroup_path: payload.groups.first().map(|g| g.path.clone()).unwrap_or_default(),
+            v1_tasks: payload.v1_tasks()?,
+            rootfs_tree: self.rootfs_tree()?,
+            console,
+            ttys,
+            share,
+            signal_mask: self.mask_before,
+            monitor_pidfd: rustix::process::pidfd_open(own, PidfdFlags::empty()).doing(|| "open a pidfd")?,
+        };
+        spawn(plan, &self.layout, payload, &mut self.hooks, inputs)
+    }
+
+    /// The root file system as a mount that is attached nowhere: made here, where no id map stands
+    /// in the way of its path, unless hooks of the child have a say in what is found.
+    fn rootfs_tree(&self) -> Result<Option<OwnedFd>> {
+        let Some(rootfs) = &self.plan.rootfs else { return Ok(None) };
+        if let Storage::Overlay { upper, work, .. } = &rootfs.storage {
+            for dir in [upper, work] {
+                std::fs::create_dir_all(dir).doing(|| format!("create {}", dir.display()))?;
+            }
+        }
+        if !std::path::Path::new(&rootfs.mount).is_dir() {
+            std::fs::create_dir_all(&rootfs.mount).doing(|| format!("lxc.rootfs.mount = {}", rootfs.mount.display()))?;
+        }
+        // Layers with an id map wait for the user namespace.
+        let later = rootfs.idmapped && matches!(rootfs.storage, Storage::Overlay { .. });
+        let privileged = rustix::process::geteuid().is_root();
+        if later || !privileged || !self.plan.hooks(HookType::PreMount).is_empty() {
+            return Ok(None);
+        }
+        tree::make(rootfs).map(Some).map_err(|e| e.during("mount rootfs"))
+    }
+
+    /// An open file keeps the container from making the host's file system read-only.
+    fn pin_rootfs(&self) -> Option<OwnedFd> {
+        let rootfs = self.plan.rootfs.as_ref()?;
+        match &rootfs.storage {
+            Storage::Dir(dir) if !self.plan.identity.is_mapped() => {
+                let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+                rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).ok()
+            }
+            _ => None,
+        }
+    }
+
+    fn shared_namespaces(&self) -> Result<Vec<(NamespaceKind, OwnedFd)>> {
+        let open = |path: &Path| {
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .doing(|| format!("open {}", path.display()))
+        };
+        let one = |kind: NamespaceKind, source: &ShareSource| -> Result<OwnedFd> {
+            let of = |pid: Pid| open(Path::new(&format!("/proc/{}/ns/{}", pid.as_raw_pid(), kind.name())));
+            match source {
+                ShareSource::File(path) => open(path),
+                ShareSource::Process(pid) => of(Pid::from_raw(*pid).ok_or_else(|| Error::invalid("no such process"))?),
+                ShareSource::Container { lxcpath, name } => of(Client::new(lxcpath, name).init_pid()?),
+            }
+        };
+        self.plan
+            .namespaces
+            .share
+            .iter()
+            .map(|(kind, source)| {
+                let fd = one(*kind, source).doing(|| format!("lxc.namespace.share.{}", kind.name()))?;
+                Ok((*kind, fd))
+            })
+            .collect()
+    }
+
+    /// The end phase (spec: life cycle, 4.1). Returns whether the container starts again.
+    fn end(
+        &mut self,
+        spawned: Option<Spawned>,
+        payload: GroupSet,
+        listener: &mut Option<OwnedFd>,
+        reboot: bool,
+    ) -> bool {
+        let name = self.plan.name.clone();
+        self.publisher.state(State::Stopping);
+        self.clients.notify(&name, State::Stopping);
+        let mut hooks = self.hooks.clone();
+        hooks.set("LXC_TARGET", if reboot { "reboot" } else { "stop" });
+        let mut namespaces = Vec::new();
+        if let Some(spawned) = &spawned {
+            use std::os::fd::AsRawFd;
+            for (kind, fd) in &spawned.namespaces {
+                let path = format!("/proc/{}/fd/{}", rustix::process::getpid().as_raw_nonzero(), fd.as_raw_fd());
+                hooks.set(&format!("LXC_{}_NS", kind.name().to_uppercase()), path.clone());
+                namespaces.push(format!("{}:{path}", kind.name()));
+            }
+        }
+        let logged = |result: Result<()>| match result {
+            Ok(()) => true,
+            Err(e) => {
+                ::log::error!("{e}");
+                false
+            }
+        };
+        logged(hooks.run(HookType::Stop, self.plan.hooks(HookType::Stop), &namespaces));
+        payload.remove(&self.layout);
+        if reboot {
+            self.publisher.state(State::Stopped);
+            self.clients.notify(&name, State::Stopped);
+        } else {
+            take_down_groups(&self.layout, &self.groups, &self.plan);
+            self.groups = GroupSet::default();
+            *listener = None;
+            self.publisher.state(State::Stopped);
+        }
+        drop(spawned);
+        let ok = logged(hooks.run(HookType::PostStop, self.plan.hooks(HookType::PostStop), &[]));
+        let again = reboot && ok;
+        if again {
+            self.clients.retain_over_reboot();
+        } else if reboot {
+            take_down_groups(&self.layout, &self.groups, &self.plan);
+            self.groups = GroupSet::default();
+            *listener = None;
+        }
+        again
+    }
+
+    /// The very end: what an ephemeral container leaves is removed, and everybody who waited learns
+    /// of the end by the end of the connection.
+    fn finish(self) {
+        let _ = signal::set_blocked(&self.mask_before);
+        if self.plan.values.ephemeral {
+            if let Err(e) = crate::storage::remove_directory(&self.plan.directory(), true) {
+                ::log::error!("remove the ephemeral container: {e}");
+            }
+        }
+        for dir in &self.plan.options.remove_at_end {
+            if let Err(e) = crate::storage::remove_directory(dir, true) {
+                ::log::error!("{e}");
+            }
+        }
+        drop(self.clients);
+    }
+}

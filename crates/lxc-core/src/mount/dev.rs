@@ -1,0 +1,203 @@
+//! /dev: a tmpfs with the usual nodes, pseudo-terminals, console and ttys.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use lxc_sys::Errno;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use crate::error::{Doing, Error, Result};
+use crate::rootfs::{Root, fd_path, mount_on};
+use crate::terminal::pty::Pty;
+
+/// Nodes of a new /dev: name, major, minor.
+const NODES: [(&str, u32, u32); 6] =
+    [("full", 1, 7), ("null", 1, 3), ("random", 1, 8), ("tty", 5, 0), ("urandom", 1, 9), ("zero", 1, 5)];
+
+/// Default size of the tmpfs in bytes.
+const DEFAULT_SIZE: i32 = 500_000;
+
+/// Mounts the tmpfs. Mount entries may then add to it.
+pub fn mount_tmpfs(root: &Root, size: Option<i32>) -> Result<()> {
+    drop(root.make_dir("dev", 0o755)?);
+    let data = format!("mode=0755,size={}", size.filter(|&s| s > 0).unwrap_or(DEFAULT_SIZE));
+    root.mount("none", "dev", "tmpfs", MountFlags::empty(), &data)?;
+    root.make_dir("dev/pts", 0o755).map(drop)
+}
+
+/// Makes the nodes. Where the kernel refuses (in a user namespace), the host's are bound.
+pub fn make_nodes(root: &Root) -> Result<()> {
+    let dev = root.make_dir("dev", 0o755)?;
+    for (name, major, minor) in NODES {
+        let mode = Mode::from_raw_mode(0o666);
+        let number = rustix::fs::makedev(major, minor);
+        let made = rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, number);
+        let usable = match made {
+            Ok(()) | Err(Errno::EXIST) => can_open(&dev, name),
+            Err(Errno::PERM) => false,
+            Err(e) => return Err(Error::os(format!("create /dev/{name}"), e)),
+        };
+        if !usable {
+            if made.is_ok() {
+                // A node of a file system mounted without device access.
+                rustix::fs::unlinkat(&dev, name, AtFlags::empty()).doing(|| format!("remove /dev/{name}"))?;
+            }
+            let path = format!("dev/{name}");
+            let target = root.make_file(&path, 0)?;
+            mount_on(&format!("/{path}"), target.as_fd(), "", MountFlags::BIND, "")
+                .doing(|| format!("bind the host's /{path}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether device nodes work here. /dev/tty cannot be opened without a terminal, which is no fault.
+fn can_open(dev: &OwnedFd, name: &str) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(dev, name, flags, Mode::empty()) {
+        Ok(_) | Err(Errno::NXIO) => true,
+        Err(_) => false,
+    }
+}
+
+/// Mounts an instance of devpts of the container's own and returns its root.
+pub fn mount_devpts(root: &Root, max: u32) -> Result<OwnedFd> {
+    drop(root.make_dir("dev/pts", 0o755)?);
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    let data = format!("newinstance,ptmxmode=0666,mode=0620,gid=5,max={max}");
+    match root.mount("devpts", "dev/pts", "devpts", flags, &data) {
+        // Group 5 is not mapped into the container's user namespace.
+        Err(e) if e.errno() == Some(Errno::INVAL) => {
+            let data = format!("newinstance,ptmxmode=0666,mode=0620,max={max}");
+            root.mount("devpts", "dev/pts", "devpts", flags, &data)?;
+        }
+        result => result?,
+    }
+    let devpts = root
+        .open_at("dev/pts", OFlags::RDONLY | OFlags::DIRECTORY)
+        .doing(|| "open the container's devpts")?;
+    // /dev/ptmx of the image, whatever it is, gives way to the instance's own.
+    let dev = root.make_dir("dev", 0o755)?;
+    match rustix::fs::unlinkat(&dev, "ptmx", AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        // A mount on it stays below the new one.
+        Err(e) => log::debug!("remove /dev/ptmx: {e}"),
+    }
+    let target = root.make_file("dev/ptmx", 0)?;
+    let ptmx = rustix::fs::openat2(
+        &devpts,
+        "ptmx",
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+    .doing(|| "open ptmx of the container's devpts")?;
+    bind(ptmx.as_fd(), target.as_fd()).doing(|| "bind /dev/ptmx")?;
+    Ok(devpts)
+}
+
+fn bind(what: BorrowedFd<'_>, on: BorrowedFd<'_>) -> lxc_sys::Result<()> {
+    mount_on(&fd_path(what), on, "", MountFlags::BIND, "")
+}
+
+/// A terminal that can be bound here: one opened in this mount namespace as it is, one of the
+/// host's by its path, verified to be the same device.
+fn bindable(pty: &Pty, from_host: bool) -> Result<OwnedFd> {
+    if !from_host {
+        return rustix::io::fcntl_dupfd_cloexec(&pty.pty, 3).doing(|| "copy a descriptor");
+    }
+    let path = format!("/dev/pts/{}", pty.number()?);
+    let what = || format!("open {path}");
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(&*path, flags, Mode::empty()).doing(what)?;
+    let (a, b) = (rustix::fs::fstat(&fd).doing(what)?, rustix::fs::fstat(&pty.pty).doing(what)?);
+    if (a.st_rdev, a.st_ino, a.st_dev) != (b.st_rdev, b.st_ino, b.st_dev) {
+        return Err(Error::invalid(format!("{path} is not the terminal that was opened")));
+    }
+    Ok(fd)
+}
+
+fn bind_terminal(root: &Root, pty: &Pty, from_host: bool, path: &str) -> Result<()> {
+    let target = root.make_file(path, 0)?;
+    bind(bindable(pty, from_host)?.as_fd(), target.as_fd()).doing(|| format!("bind a terminal on /{path}"))
+}
+
+/// Shows the console at /dev/console, and in `tty_dir` where one is configured.
+pub fn bind_console(root: &Root, pty: &Pty, from_host: bool, tty_dir: Option<&str>) -> Result<()> {
+    set_mode(pty)?;
+    // Consoles that were mounted there earlier, one upon the other.
+    while let Ok(target) = root.find("dev/console") {
+        if rustix::mount::unmount(&*fd_path(target.as_fd()), UnmountFlags::DETACH).is_err() {
+            break;
+        }
+    }
+    if let Some(dir) = tty_dir {
+        bind_terminal(root, pty, from_host, &format!("dev/{dir}/console"))?;
+    }
+    bind_terminal(root, pty, from_host, "dev/console")
+}
+
+/// Shows terminal `number` at /dev/ttyN, or in `tty_dir` with a link to it.
+pub fn bind_tty(root: &Root, pty: &Pty, from_host: bool, number: usize, tty_dir: Option<&str>) -> Result<()> {
+    set_mode(pty)?;
+    match tty_dir {
+        Some(dir) => {
+            bind_terminal(root, pty, from_host, &format!("dev/{dir}/tty{number}"))?;
+            let dev = root.make_dir("dev", 0o755)?;
+            let name = format!("tty{number}");
+            // A node of the image gives way to the link.
+            let _ = rustix::fs::unlinkat(&dev, &*name, AtFlags::empty());
+            root.symlink(&format!("{dir}/tty{number}"), PathBuf::from("dev").join(name))
+        }
+        None => bind_terminal(root, pty, from_host, &format!("dev/tty{number}")),
+    }
+}
+
+fn set_mode(pty: &Pty) -> Result<()> {
+    match rustix::fs::fchmod(&pty.pty, Mode::from_raw_mode(0o620)) {
+        // A terminal of the host's, seen from a user namespace.
+        Ok(()) | Err(Errno::PERM) => Ok(()),
+        Err(e) => Err(Error::os("set the mode of a terminal", e)),
+    }
+}
+
+/// The links that programs expect in /dev.
+pub fn make_links(root: &Root) -> Result<()> {
+    if !root.exists("dev") {
+        return Ok(());
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        let path = PathBuf::from("dev").join(name);
+        match root.symlink(target, &path) {
+            // A /dev of the image's own may be read-only.
+            Err(e) if e.errno() == Some(Errno::ROFS) => log::info!("{e}"),
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives the container a boot id of its own: best effort, after the pivot.
+pub fn fake_boot_id() -> Result<()> {
+    const TARGET: &str = "/proc/sys/kernel/random/boot_id";
+    const FILE: &str = "/dev/.lxc-boot-id";
+    let mut bytes = [0u8; 16];
+    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()).doing(|| "read random bytes")?;
+    // RFC 9562: version 4, variant 10.
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let id = format!("{}-{}-{}-{}-{}\n", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(FILE, flags, Mode::from_raw_mode(0o444)).doing(|| format!("create {FILE}"))?;
+    rustix::io::write(&file, id.as_bytes()).doing(|| format!("write {FILE}"))?;
+    rustix::mount::mount_bind(FILE, TARGET).doing(|| format!("bind {FILE} on {TARGET}"))?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount_remount(TARGET, flags, "").doing(|| format!("make {TARGET} read-only"))
+}

@@ -1,0 +1,76 @@
+//! fstab and `lxc.mount.entry`.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use lxc_config::mount_entry::Create;
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+use crate::error::{Doing, Error, Result};
+use crate::plan::MountPlan;
+use crate::rootfs::{Root, fd_path, locked_flags, mount_on};
+
+/// Performs one entry. An optional one that fails is logged.
+pub fn mount(root: &Root, entry: &MountPlan) -> Result<()> {
+    match try_mount(root, entry) {
+        Err(e) if entry.options.optional => {
+            log::info!("optional mount entry {:?}: {e}", entry.text);
+            Ok(())
+        }
+        result => result.doing(|| format!("mount entry {:?}", entry.text)),
+    }
+}
+
+fn open_target(root: &Root, entry: &MountPlan) -> Result<OwnedFd> {
+    match entry.options.create {
+        Some(Create::Dir) => root.make_dir(&entry.target, 0o755),
+        Some(Create::File) => root.make_file(&entry.target, 0),
+        None => root.find(&entry.target).doing(|| format!("find the target {}", entry.target.display())).map_err(
+            |e: Error| match e.errno() {
+                Some(lxc_sys::Errno::NOENT) => e.with_hint("add create=dir or create=file to its options"),
+                _ => e,
+            },
+        ),
+    }
+}
+
+fn try_mount(root: &Root, entry: &MountPlan) -> Result<()> {
+    let target = open_target(root, entry)?;
+    let what = || format!("mount {} on {}", entry.source, entry.target.display());
+    let options = &entry.options;
+    let flags = MountFlags::from_bits_retain(options.flags as u32);
+    // A source inside the root file system is found there, and held while it is used.
+    let held: Option<OwnedFd>;
+    let source = if options.relative {
+        let fd = root.find(&entry.source).doing(|| format!("find the source {}", entry.source))?;
+        let path = fd_path(fd.as_fd());
+        held = Some(fd);
+        path
+    } else {
+        held = None;
+        entry.source.clone()
+    };
+    if entry.is_bind() {
+        let bind = flags & (MountFlags::BIND | MountFlags::REC);
+        mount_on(&source, target.as_fd(), "", bind, "").doing(what)?;
+        let mounted = root.find(&entry.target).doing(what)?;
+        let mut keep = locked_flags(mounted.as_fd());
+        if options.cleared & lxc_config::mount_entry::MS_NODEV != 0 {
+            keep -= MountFlags::NODEV;
+        }
+        let rest = flags - (MountFlags::BIND | MountFlags::REC);
+        if !rest.is_empty() {
+            rustix::mount::mount_remount(&*fd_path(mounted.as_fd()), MountFlags::BIND | rest | keep, "")
+                .doing(|| format!("change the flags of {}", entry.target.display()))?;
+        }
+    } else {
+        mount_on(&source, target.as_fd(), &entry.fstype, flags, &options.data).doing(what)?;
+    }
+    drop(held);
+    if options.propagation != 0 {
+        let mounted = root.find(&entry.target).doing(what)?;
+        let propagation = MountPropagationFlags::from_bits_retain(options.propagation as u32);
+        rustix::mount::mount_change(&*fd_path(mounted.as_fd()), propagation)
+            .doing(|| format!("change the propagation of {}", entry.target.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The root file system as a detached mount.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use crate::error::{Doing, Result};
+use crate::plan::{RootfsPlan, Storage};
+
+/// Makes the mount, attached nowhere yet.
+pub fn make(plan: &RootfsPlan) -> Result<OwnedFd> {
+    let tree = match &plan.storage {
+        Storage::Dir(path) => clone_tree(path)?,
+        Storage::Overlay { lower, upper, work } => {
+            let lower: Vec<String> = lower.iter().map(|l| escape(l)).collect();
+            overlay(&lower.join(":"), upper, work)?
+        }
+    };
+    let flags = attributes(plan.options.flags);
+    if flags != 0 {
+        lxc_sys::mount::set_attributes(tree.as_fd(), flags, 0, None, false)
+            .doing(|| "lxc.rootfs.options: change the root file system's mount")?;
+    }
+    Ok(tree)
+}
+
+/// MOUNT_ATTR_* of mount flags.
+fn attributes(flags: u64) -> u64 {
+    use lxc_config::mount_entry as m;
+    [
+        (m::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
+        (m::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
+        (m::MS_NODEV, libc::MOUNT_ATTR_NODEV),
+        (m::MS_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
+        (m::MS_NOATIME, libc::MOUNT_ATTR_NOATIME),
+        (m::MS_NODIRATIME, libc::MOUNT_ATTR_NODIRATIME),
+        (m::MS_NOSYMFOLLOW, libc::MOUNT_ATTR_NOSYMFOLLOW),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags & flag != 0)
+    .fold(0, |all, (_, attribute)| all | attribute)
+}
+
+/// A detached copy of a directory's mount, with what is mounted below it.
+pub fn clone_tree(path: &Path) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(CWD, path, flags).doing(|| format!("clone the mount of {}", path.display()))
+}
+
+/// Overlay layers are separated by colons.
+fn escape(path: &Path) -> String {
+    path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
+}
+
+/// An overlay mount (kernel: Documentation/filesystems/overlayfs.rst).
+fn overlay(lower: &str, upper: &Path, work: &Path) -> Result<OwnedFd> {
+    let what = || format!("mount overlay of {lower} with upper {}", upper.display());
+    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).doing(what)?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "source", "overlay").doing(what)?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", lower).doing(what)?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", escape(upper)).doing(what)?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", escape(work)).doing(what)?;
+    rustix::mount::fsconfig_create(fs.as_fd()).doing(what)?;
+    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).doing(what)
+}
+
+/// An overlay whose layers are seen through a user namespace's id map: ids on disk are the
+/// container's. The kernel takes layers only from mounts that are attached somewhere, so a thread
+/// attaches them in a mount namespace of its own, which ends with it.
+pub fn idmapped_overlay(
+    lower: &[std::path::PathBuf],
+    upper: &Path,
+    work: &Path,
+    user_namespace: BorrowedFd<'_>,
+) -> Result<OwnedFd> {
+    let make = || -> Result<OwnedFd> {
+        const SCRATCH: &str = "/sys";
+        let parent = upper.parent().unwrap_or(Path::new("/"));
+        let mut trees = Vec::new();
+        for dir in lower.iter().map(std::path::PathBuf::as_path).chain([parent]) {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let tree = rustix::mount::open_tree(CWD, dir, flags)
+                .doing(|| format!("clone the mount of {}", dir.display()))?;
+            set_idmap(tree.as_fd(), user_namespace).map_err(|e| e.during(dir.display().to_string()))?;
+            trees.push(tree);
+        }
+        let private = libc::CLONE_NEWNS | libc::CLONE_FS;
+        lxc_sys::process::unshare(private as u64).doing(|| "unshare a thread's mount namespace")?;
+        crate::mount::pivot::isolate()?;
+        rustix::mount::mount("none", SCRATCH, "tmpfs", rustix::mount::MountFlags::empty(), None)
+            .doing(|| "mount a scratch tmpfs")?;
+        let mut places = Vec::new();
+        for (i, tree) in trees.iter().enumerate() {
+            let place = Path::new(SCRATCH).join(i.to_string());
+            std::fs::create_dir(&place).doing(|| "create a scratch directory")?;
+            attach(tree.as_fd(), &place)?;
+            places.push(place);
+        }
+        let above = places.pop().unwrap_or_default();
+        let layers: Vec<String> = places.iter().map(|p| escape(p)).collect();
+        let below = |dir: &Path| dir.file_name().map(|n| above.join(n)).unwrap_or_default();
+        overlay(&layers.join(":"), &below(upper), &below(work))
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(make).join().unwrap_or_else(|_| Err(crate::Error::invalid("the thread that mounts layers died")))
+    })
+}
+
+/// Gives the detached mount the id map of a user namespace.
+pub fn set_idmap(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<()> {
+    lxc_sys::mount::set_idmap(tree, user_namespace, true).doing(|| "give the root file system its id map").map_err(
+        |e| {
+            e.with_hint(
+                "the file system or kernel cannot do id-mapped mounts (5.12, file system support): \
+                 shift the ownership on disk and drop idmap=container",
+            )
+        },
+    )
+}
+
+/// Attaches the mount.
+pub fn attach(tree: BorrowedFd<'_>, target: &Path) -> Result<()> {
+    rustix::mount::move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .doing(|| format!("mount the root file system on {}", target.display()))
+}

@@ -1,0 +1,228 @@
+//! The plan: a configuration resolved against the host, validated, immutable, plain data.
+//!
+//! Everything that can be refused is refused here, before anything is created. Both processes of a
+//! start work from the same plan: it is printed by `lxc-start --dry-run` and compared in tests.
+
+pub mod cgroup;
+pub mod environment;
+pub mod host;
+pub mod identity;
+pub mod limits;
+pub mod mounts;
+pub mod namespaces;
+pub mod network;
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use lxc_config::{Caps, Config, HookType, Values};
+
+use crate::error::{Error, Result};
+pub use cgroup::CgroupPlan;
+pub use environment::Environment;
+pub use host::Host;
+pub use identity::Identity;
+pub use mounts::{MountPlan, RootfsPlan, Storage};
+pub use namespaces::Namespaces;
+
+/// How the container is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Command that replaces the configured one.
+    pub command: Vec<String>,
+    /// lxc-execute: a small init runs the command.
+    pub execute: bool,
+    /// The monitor becomes a daemon.
+    pub daemonize: bool,
+    /// File for the monitor's pid.
+    pub pidfile: Option<PathBuf>,
+    /// Close descriptors that the caller left open; implied by `daemonize`.
+    pub close_all_fds: bool,
+    /// Highest descriptor to pass to init (LISTEN_FDS); 2 for none.
+    pub last_kept_fd: u32,
+    /// Directories to remove when the container ends, besides an ephemeral one's own.
+    pub remove_at_end: Vec<PathBuf>,
+}
+
+/// A start, decided.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name of the container.
+    pub name: String,
+    /// Directory of containers, as the caller wrote it.
+    pub lxcpath: PathBuf,
+    /// The configuration file, for hooks.
+    pub config_file: Option<PathBuf>,
+    /// How it is started.
+    pub options: StartOptions,
+    /// What the configuration says, for what needs no resolving.
+    pub values: Values,
+    /// argv of init, or of what the small init runs.
+    pub command: Vec<CString>,
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// Ids inside and outside.
+    pub identity: Identity,
+    /// Root file system; `None` is the host's own.
+    pub rootfs: Option<RootfsPlan>,
+    /// fstab and mount entries, in order.
+    pub mounts: Vec<MountPlan>,
+    /// Environments of hooks and init.
+    pub environment: Environment,
+    /// Names of the cgroups.
+    pub cgroups: CgroupPlan,
+    /// Capabilities to remove from the bounding set, ascending.
+    pub drop_capabilities: Vec<u32>,
+    /// Resource limits of init.
+    pub limits: Vec<limits::ResourceLimit>,
+    /// Whether the container has a console of its own.
+    pub console: bool,
+}
+
+impl Plan {
+    /// Resolves a configuration.
+    ///
+    /// # Errors
+    /// What is wrong, with its key; nothing was created.
+    pub fn resolve(
+        name: &str,
+        lxcpath: &Path,
+        config: &Config,
+        options: StartOptions,
+        host: &Host,
+    ) -> Result<Plan> {
+        check_name(name)?;
+        let values = config.values.clone();
+        let plan = || -> Result<Plan> {
+            refuse_other_issues(&values, host)?;
+            let identity = Identity::resolve(&values)?;
+            let namespaces = Namespaces::resolve(&values, lxcpath, host)?;
+            let rootfs = RootfsPlan::resolve(&values, lxcpath, name)?;
+            let mounts = mounts::resolve(&values, lxcpath, name, rootfs.as_ref())?;
+            network::check(&values)?;
+            let command = command(&values, &options)?;
+            Ok(Plan {
+                name: name.to_string(),
+                lxcpath: lxcpath.to_path_buf(),
+                config_file: config.file().map(Path::to_path_buf),
+                command,
+                namespaces,
+                identity,
+                mounts,
+                environment: Environment::resolve(&values),
+                cgroups: CgroupPlan::resolve(&values, name, host)?,
+                drop_capabilities: drop_list(&values.caps, host.last_capability),
+                limits: limits::resolve(&values)?,
+                console: values.console.path.as_deref() != Some(Path::new("none")),
+                rootfs,
+                options,
+                values: values.clone(),
+            })
+        };
+        plan().map_err(|e| locate(e, config))
+    }
+
+    /// Directory of the container.
+    pub fn directory(&self) -> PathBuf {
+        self.lxcpath.join(&self.name)
+    }
+
+    /// Command lines of a hook.
+    pub fn hooks(&self, kind: HookType) -> &[String] {
+        self.values.hooks.get(&kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether init is a container's own (lxc-start), not the small one of lxc-execute.
+    pub fn boots(&self) -> bool {
+        !self.options.execute
+    }
+
+    /// Whether init's stdio is the console.
+    pub fn stdio_is_console(&self) -> bool {
+        self.console && (self.options.daemonize || self.boots())
+    }
+
+    /// Most pseudo-terminals of the container's devpts instance; 0 for no instance.
+    pub fn devpts_max(&self) -> u32 {
+        self.values.pty_max.saturating_add(self.values.tty_max)
+    }
+}
+
+/// Adds file and line of the key that an error names first.
+fn locate(error: Error, config: &Config) -> Error {
+    let text = error.to_string();
+    let key = text.split([' ', ':', '=', ',']).find(|w| w.starts_with("lxc."));
+    match key.and_then(|k| config.origin(k)) {
+        Some((file, line)) => error.during(format!("{}:{line}", file.display())),
+        None => error,
+    }
+}
+
+/// Refuses names that are no single file name.
+pub fn check_name(name: &str) -> Result<()> {
+    let bad = name.is_empty() || name.contains('/') || name == "." || name == ".." || name.contains('\0');
+    if bad || name.len() > 255 {
+        return Err(Error::invalid(format!("{name:?} is not a valid container name"))
+            .with_hint("a name is one file name: not empty, without slash, at most 255 bytes"));
+    }
+    Ok(())
+}
+
+/// argv as `lxc-start` and `lxc-execute` select it (spec: life cycle, section 3).
+fn command(values: &Values, options: &StartOptions) -> Result<Vec<CString>> {
+    let words = if !options.command.is_empty() {
+        options.command.clone()
+    } else {
+        let (key, text) = if options.execute {
+            ("lxc.execute.cmd", values.execute_cmd.as_deref())
+        } else {
+            ("lxc.init.cmd", values.init.cmd.as_deref())
+        };
+        match text {
+            Some(text) => lxc_config::words::split_command(text)
+                .map_err(|e| Error::invalid(format!("{key} = {text}: {e}")))?,
+            None if options.execute => return Err(Error::invalid("Missing command to execute!")),
+            None => vec!["/sbin/init".to_string()],
+        }
+    };
+    if words.first().is_none_or(String::is_empty) {
+        return Err(Error::invalid("the command to run is empty"));
+    }
+    words
+        .into_iter()
+        .map(|w| CString::new(w).map_err(|_| Error::invalid("the command to run contains a NUL")))
+        .collect()
+}
+
+fn drop_list(caps: &Caps, last: u32) -> Vec<u32> {
+    match caps {
+        Caps::Unset => Vec::new(),
+        Caps::Drop(list) => {
+            let mut drop: Vec<u32> = list.iter().map(|c| c.number).filter(|&n| n <= last).collect();
+            drop.sort_unstable();
+            drop.dedup();
+            drop
+        }
+        Caps::Keep(list) => (0..=last).filter(|n| !list.iter().any(|c| c.number == *n)).collect(),
+    }
+}
+
+/// Keys that this version knows but does not carry out yet: a container that asks for protection
+/// must not run without it.
+fn refuse_other_issues(values: &Values, host: &Host) -> Result<()> {
+    let refuse = |key: &str, what: &str| {
+        Err(Error::unsupported(format!("{key}: {what} is not supported by this version")))
+    };
+    if values.seccomp.profile.is_some() {
+        return refuse("lxc.seccomp.profile", "a seccomp policy")
+            .map_err(|e| e.with_hint("unset it with `-s lxc.seccomp.profile=` to start without the filter"));
+    }
+    let profile = values.apparmor.profile.as_deref();
+    if host.apparmor && !matches!(profile, None | Some("unconfined" | "unchanged")) {
+        return refuse("lxc.apparmor.profile", "confinement by AppArmor");
+    }
+    if host.selinux && values.selinux_context.is_some() {
+        return refuse("lxc.selinux.context", "a SELinux context");
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The root file system and what is mounted in it.
+
+use std::path::{Path, PathBuf};
+
+use lxc_config::Values;
+use lxc_config::mount_entry::{IdMapSource, MountEntry, MountOptions};
+
+use crate::error::{Doing, Error, Result};
+use crate::paths;
+
+/// What the root file system is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// A directory (or btrfs subvolume).
+    Dir(PathBuf),
+    /// Layers.
+    Overlay {
+        /// Read-only layers, topmost first.
+        lower: Vec<PathBuf>,
+        /// Receives changes.
+        upper: PathBuf,
+        /// Empty directory beside it, for the kernel.
+        work: PathBuf,
+    },
+}
+
+/// The container's root file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootfsPlan {
+    /// What it is.
+    pub storage: Storage,
+    /// Where it is mounted, in the container's mount namespace only.
+    pub mount: PathBuf,
+    /// Mount options.
+    pub options: MountOptions,
+    /// Ids on disk are the container's: mounted with its user namespace as id map.
+    pub idmapped: bool,
+}
+
+impl RootfsPlan {
+    /// Reads `lxc.rootfs.*`; `None` without a path.
+    pub fn resolve(values: &Values, _lxcpath: &Path, _name: &str) -> Result<Option<RootfsPlan>> {
+        let keys = &values.rootfs;
+        let Some(path) = &keys.path else { return Ok(None) };
+        let what = |text: &str| format!("lxc.rootfs.path = {path}: {text}");
+        let storage = match keys.kind.as_deref() {
+            None | Some("dir" | "btrfs") => Storage::Dir(PathBuf::from(path)),
+            Some("overlay" | "overlayfs") => overlay(path)?,
+            Some(kind @ ("zfs" | "lvm" | "loop" | "nbd" | "rbd")) => {
+                return Err(Error::unsupported(what(&format!("storage of type {kind} is not supported by this version"))));
+            }
+            Some(kind) => {
+                return Err(Error::invalid(what(&format!("unknown storage type {kind:?}")))
+                    .with_hint("known types: dir overlay btrfs zfs lvm loop nbd rbd"));
+            }
+        };
+        let directories: Vec<&Path> = match &storage {
+            Storage::Dir(dir) => vec![dir],
+            Storage::Overlay { lower, .. } => lower.iter().map(PathBuf::as_path).collect(),
+        };
+        for dir in directories {
+            let meta = std::fs::metadata(dir).doing(|| what("look at the root file system"))?;
+            if meta.is_file() && keys.kind.is_none() {
+                return Err(Error::unsupported(what("storage of type loop is not supported by this version")));
+            }
+            if !meta.is_dir() {
+                return Err(Error::os(what("open the root file system"), lxc_sys::Errno::NOTDIR));
+            }
+        }
+        let options = MountOptions::parse(keys.options.as_deref().unwrap_or(""))
+            .map_err(|e| Error::invalid(format!("lxc.rootfs.options: {e}")))?;
+        let idmapped = match &options.idmap {
+            None => false,
+            Some(IdMapSource::Container) if values.idmap.is_empty() => {
+                return Err(Error::invalid("lxc.rootfs.options = idmap=container needs lxc.idmap"));
+            }
+            Some(IdMapSource::Container) => true,
+            Some(IdMapSource::File(_)) => {
+                return Err(Error::unsupported(
+                    "lxc.rootfs.options: idmap= with a file is not supported by this version",
+                ));
+            }
+        };
+        let mount = keys.mount.clone().unwrap_or_else(paths::default_rootfs_mount);
+        Ok(Some(RootfsPlan { storage, mount, options, idmapped }))
+    }
+}
+
+/// `/lower[:/lower2…]:/upper`; the work directory is beside the upper one.
+fn overlay(path: &str) -> Result<Storage> {
+    let bad = || Error::invalid(format!("lxc.rootfs.path = overlay:{path}: expected overlay:/LOWER[:/LOWER…]:/UPPER"));
+    let (lower, upper) = path.rsplit_once(":/").ok_or_else(bad)?;
+    let upper = PathBuf::from(format!("/{upper}"));
+    let lower: Vec<PathBuf> = lower.split(":/").enumerate().map(|(i, l)| {
+        PathBuf::from(if i == 0 { l.to_string() } else { format!("/{l}") })
+    }).collect();
+    if lower.iter().any(|l| !l.is_absolute()) {
+        return Err(bad());
+    }
+    let work = upper.parent().ok_or_else(bad)?.join("work");
+    Ok(Storage::Overlay { lower, upper, work })
+}
+
+/// One mount of fstab or `lxc.mount.entry`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountPlan {
+    /// The line as written, for messages.
+    pub text: String,
+    /// What is mounted.
+    pub source: String,
+    /// Below the root file system; an absolute path of the host where there is none.
+    pub target: PathBuf,
+    /// File system type.
+    pub fstype: String,
+    /// Flags, propagation, creation and data.
+    pub options: MountOptions,
+}
+
+impl MountPlan {
+    /// Whether something that exists is shown at another place.
+    pub fn is_bind(&self) -> bool {
+        self.options.is_bind()
+    }
+}
+
+/// Reads `lxc.mount.fstab` and `lxc.mount.entry`, in this order.
+pub fn resolve(
+    values: &Values,
+    lxcpath: &Path,
+    name: &str,
+    rootfs: Option<&RootfsPlan>,
+) -> Result<Vec<MountPlan>> {
+    let mut out = Vec::new();
+    if let Some(fstab) = &values.mount_fstab {
+        let text = std::fs::read_to_string(fstab)
+            .doing(|| format!("lxc.mount.fstab = {}: read it", fstab.display()))?;
+        for (number, line) in text.lines().enumerate() {
+            let place = || format!("{}:{}", fstab.display(), number + 1);
+            let entry = MountEntry::parse(line).map_err(|e| Error::invalid(format!("{}: {e}", place())))?;
+            let Some(entry) = entry else { continue };
+            out.extend(place_entry(entry, line.trim(), values, lxcpath, name, rootfs).doing(place)?);
+        }
+    }
+    for line in &values.mount_entries {
+        let what = || format!("lxc.mount.entry = {line}");
+        let entry = MountEntry::parse(line).map_err(|e| Error::invalid(format!("{}: {e}", what())))?;
+        let Some(entry) = entry else { continue };
+        out.extend(place_entry(entry, line, values, lxcpath, name, rootfs).doing(what)?);
+    }
+    if let Some((host, inside)) = &values.mount_auto.shmounts {
+        let line = format!("{} {} none bind,create=dir 0 0", host.display(), inside.display());
+        let entry = MountEntry {
+            source: host.display().to_string(),
+            target: inside.display().to_string().trim_start_matches('/').to_string(),
+            fstype: "none".to_string(),
+            options: MountOptions::parse("bind,create=dir").map_err(|e| Error::invalid(e.to_string()))?,
+        };
+        out.extend(place_entry(entry, &line, values, lxcpath, name, rootfs)?);
+    }
+    Ok(out)
+}
+
+/// Resolves the target. `None`: an absolute one outside the root file system, which upstream skips.
+fn place_entry(
+    entry: MountEntry,
+    text: &str,
+    values: &Values,
+    lxcpath: &Path,
+    name: &str,
+    rootfs: Option<&RootfsPlan>,
+) -> Result<Option<MountPlan>> {
+    if entry.options.idmap.is_some() {
+        return Err(Error::unsupported("the option idmap= is not supported by this version"));
+    }
+    let target = match (rootfs, entry.target.starts_with('/')) {
+        (None, true) => PathBuf::from(&entry.target),
+        (None, false) => Path::new("/").join(&entry.target),
+        (Some(_), false) => PathBuf::from(&entry.target),
+        (Some(_), true) => {
+            let default = lxcpath.join(name).join("rootfs");
+            let prefixes = [default.display().to_string(), values.rootfs.path.clone().unwrap_or_default()];
+            let below = prefixes
+                .iter()
+                .filter(|p| !p.is_empty())
+                .find_map(|p| Some(entry.target.split_once(p.as_str())?.1.trim_start_matches('/').to_string()));
+            match below {
+                Some(below) => PathBuf::from(below),
+                None => {
+                    log::warn!("mount entry {text:?} is ignored: its target is outside the root file system");
+                    return Ok(None);
+                }
+            }
+        }
+    };
+    if entry.options.is_bind() && !entry.options.relative && !entry.options.optional {
+        std::fs::symlink_metadata(&entry.source).doing(|| format!("look at the source {}", entry.source))?;
+    }
+    Ok(Some(MountPlan {
+        text: text.to_string(),
+        source: entry.source,
+        target,
+        fstype: entry.fstype,
+        options: entry.options,
+    }))
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlays() {
+        let Storage::Overlay { lower, upper, work } = overlay("/a:/b:/c/delta").expect("an overlay") else {
+            panic!("not an overlay")
+        };
+        assert_eq!(lower, [Path::new("/a"), Path::new("/b")]);
+        assert_eq!((upper, work), ("/c/delta".into(), "/c/work".into()));
+        assert!(overlay("/a").is_err());
+        assert!(overlay("rel:/b").is_err());
+    }
+}

@@ -1,0 +1,244 @@
+//! Paths inside a container's root file system, which its owner may have prepared to mislead us.
+//!
+//! Every look-up is openat2 with RESOLVE_IN_ROOT: symbolic links are followed as the container
+//! would follow them and never lead outside, whatever changes meanwhile. What is found is used by
+//! its descriptor (`/proc/self/fd/N` of the host's proc where a call wants a path).
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use lxc_sys::Errno;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::mount::MountFlags;
+
+use crate::error::{Doing, Error, Result};
+
+/// The root directory of a container, while the caller is outside of it.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// The path by which a descriptor can be used where a path is wanted.
+pub fn fd_path(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+impl Root {
+    /// Opens the directory at `path` of the caller's mount namespace.
+    pub fn open(path: &Path) -> Result<Root> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .doing(|| format!("open root file system {}", path.display()))?;
+        Ok(Root { fd, path: path.to_path_buf() })
+    }
+
+    /// The directory itself.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Where it was opened: for messages and for the environment of hooks only.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn describe(&self, path: &Path) -> String {
+        self.path.join(path.strip_prefix("/").unwrap_or(path)).display().to_string()
+    }
+
+    /// Opens `path` below the root.
+    pub fn open_at(&self, path: impl AsRef<Path>, flags: OFlags) -> lxc_sys::Result<OwnedFd> {
+        let path = path.as_ref();
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::openat2(&self.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        })
+    }
+
+    /// Finds `path` below the root, as a descriptor that only names it.
+    pub fn find(&self, path: impl AsRef<Path>) -> lxc_sys::Result<OwnedFd> {
+        self.open_at(path, OFlags::PATH)
+    }
+
+    /// Whether `path` exists below the root.
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.find(path).is_ok()
+    }
+
+    /// Makes the directory `path` with its parents, as far as they are missing, and opens it.
+    pub fn make_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        if let Ok(fd) = self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
+            return Ok(fd);
+        }
+        let what = || format!("create directory {}", self.describe(path));
+        let mut sofar = PathBuf::new();
+        let mut dir = self.open_at(".", OFlags::PATH | OFlags::DIRECTORY).doing(what)?;
+        for component in path.components() {
+            let Component::Normal(name) = component else {
+                if component == Component::ParentDir {
+                    return Err(Error::invalid(format!("{}: .. is not allowed", path.display())));
+                }
+                continue;
+            };
+            sofar.push(name);
+            dir = match self.open_at(&sofar, OFlags::PATH | OFlags::DIRECTORY) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT) => {
+                    match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(e) => return Err(Error::os(what(), e)),
+                    }
+                    self.open_at(&sofar, OFlags::PATH | OFlags::DIRECTORY).doing(what)?
+                }
+                Err(e) => return Err(Error::os(what(), e)),
+            };
+        }
+        Ok(dir)
+    }
+
+    /// Makes an empty file to mount something on, with its parents, and opens it; whatever is there
+    /// already is taken as it is.
+    pub fn make_file(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        if let Ok(fd) = self.find(path) {
+            return Ok(fd);
+        }
+        let what = || format!("create file {}", self.describe(path));
+        let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
+        let parent = self.make_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(mode)) {
+            Ok(_) | Err(Errno::EXIST) => self.find(path).doing(what),
+            Err(e) => Err(Error::os(what(), e)),
+        }
+    }
+
+    /// Writes a whole file below the root, making it if absent.
+    pub fn write_file(&self, path: impl AsRef<Path>, mode: u32, bytes: &[u8]) -> Result<()> {
+        let path = path.as_ref();
+        let what = || format!("write {}", self.describe(path));
+        drop(self.make_file(path, mode)?);
+        let fd = self.open_at(path, OFlags::WRONLY | OFlags::TRUNC).doing(what)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let n = rustix::io::retry_on_intr(|| rustix::io::write(&fd, rest)).doing(what)?;
+            rest = &rest[n..];
+        }
+        Ok(())
+    }
+
+    /// Makes a symbolic link where nothing of that name resolves.
+    pub fn symlink(&self, target: &str, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        if self.exists(path) {
+            return Ok(());
+        }
+        let what = || format!("create symbolic link {}", self.describe(path));
+        let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
+        let parent = self.make_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
+        match rustix::fs::symlinkat(target, &parent, name) {
+            // A dangling link of the image is its own business.
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(Error::os(what(), e)),
+        }
+    }
+
+    /// Mounts something on `path` below the root, which exists.
+    pub fn mount(
+        &self,
+        source: &str,
+        path: impl AsRef<Path>,
+        fstype: &str,
+        flags: MountFlags,
+        data: &str,
+    ) -> Result<()> {
+        let path = path.as_ref();
+        let what = || mount_text(source, &self.describe(path), fstype);
+        let target = self.find(path).doing(what)?;
+        mount_on(source, target.as_fd(), fstype, flags, data).doing(what)
+    }
+
+    /// Changes the flags of the mount at `path` below the root.
+    pub fn remount_bind(&self, path: impl AsRef<Path>, flags: MountFlags) -> Result<()> {
+        let path = path.as_ref();
+        let what = || format!("remount {}", self.describe(path));
+        let target = self.find(path).doing(what)?;
+        rustix::mount::mount_remount(&*fd_path(target.as_fd()), MountFlags::BIND | flags, "").doing(what)
+    }
+
+    /// Binds `path` on itself, read-only.
+    pub fn bind_read_only(&self, path: impl AsRef<Path>, flags: MountFlags) -> Result<()> {
+        let path = path.as_ref();
+        let what = || format!("bind {} read-only", self.describe(path));
+        let target = self.find(path).doing(what)?;
+        mount_on(&fd_path(target.as_fd()), target.as_fd(), "", MountFlags::BIND, "").doing(what)?;
+        self.remount_bind(path, MountFlags::RDONLY | flags)
+    }
+}
+
+/// A short description of a mount for messages.
+pub fn mount_text(source: &str, target: &str, fstype: &str) -> String {
+    match fstype {
+        "" | "none" => format!("mount {source} on {target}"),
+        _ if source == fstype || source.is_empty() => format!("mount {fstype} on {target}"),
+        _ => format!("mount {fstype} {source} on {target}"),
+    }
+}
+
+/// mount(2) on what a descriptor names.
+pub fn mount_on(
+    source: &str,
+    target: BorrowedFd<'_>,
+    fstype: &str,
+    flags: MountFlags,
+    data: &str,
+) -> lxc_sys::Result<()> {
+    let data = if data.is_empty() { None } else { Some(CString::new(data).map_err(|_| Errno::INVAL)?) };
+    let data: Option<&CStr> = data.as_deref();
+    let fstype = if fstype.is_empty() { "none" } else { fstype };
+    rustix::mount::mount(source, &*fd_path(target), fstype, flags, data)
+}
+
+/// The flags of the mount behind a descriptor that a bind mount of it must keep: inside a user
+/// namespace the kernel refuses to drop them.
+pub fn locked_flags(fd: BorrowedFd<'_>) -> MountFlags {
+    use rustix::fs::StatVfsMountFlags as S;
+    let mut flags = MountFlags::empty();
+    if let Ok(stat) = rustix::fs::fstatvfs(fd) {
+        for (have, keep) in [
+            (S::NOSUID, MountFlags::NOSUID),
+            (S::NODEV, MountFlags::NODEV),
+            (S::RDONLY, MountFlags::RDONLY),
+            (S::NOEXEC, MountFlags::NOEXEC),
+        ] {
+            if stat.f_flag.contains(have) {
+                flags |= keep;
+            }
+        }
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_do_not_lead_outside() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = Root::open(dir.path()).expect("the root");
+        std::os::unix::fs::symlink("/etc", dir.path().join("out")).expect("a link");
+        std::os::unix::fs::symlink("../../..", dir.path().join("up")).expect("a link");
+        assert!(root.find("out/passwd").is_err());
+        drop(root.make_dir("up/made", 0o755).expect("a directory"));
+        assert!(dir.path().join("made").is_dir());
+        root.write_file("a/b", 0o644, b"text").expect("a file");
+        assert_eq!(std::fs::read(dir.path().join("a/b")).expect("the file"), b"text");
+        assert!(root.make_dir("x/../../y", 0o755).is_err());
+    }
+}

@@ -1,0 +1,36 @@
+//! Configuration files read from the real file system.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+/// The host's files and environment, as lxc-config wants them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Files;
+
+impl lxc_config::Source for Files {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        std::fs::read_dir(dir)?.map(|e| e.map(|e| e.file_name())).collect()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn random(&self) -> u8 {
+        let mut byte = [0];
+        match rustix::rand::getrandom(&mut byte[..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(_) => byte[0],
+            // Only before the kernel's pool is ready; the pid is distinct enough for an address.
+            Err(_) => rustix::process::getpid().as_raw_nonzero().get() as u8,
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! The child's half of the script: what happens between clone3 and exec.
+//!
+//! The child is single-threaded and starts as a copy of the monitor, in the new namespaces that
+//! clone3 made; the comment of each step says where it runs from then on. It has not executed
+//! anything yet, so whatever fails here is reported with its cause and the container never was.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use lxc_config::{HookType, NamespaceKind};
+use lxc_sys::{Errno, process, signal};
+
+use super::channel::{Channel, Message, Role};
+use super::finish;
+use super::script::{Entry, SCRIPT, needed_steps};
+use crate::cgroup::{Layout, group};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::hooks::HookContext;
+use crate::mount::{automount, dev, entries, pivot as pivoting, tree};
+use crate::network;
+use crate::plan::{Plan, limits, namespaces};
+use crate::rootfs::Root;
+use crate::terminal::pty::Pty;
+
+/// What the monitor prepared before clone3; the child has copies of the descriptors.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The host's cgroup hierarchies.
+    pub layout: &'a Layout,
+    /// Path of the container's cgroup below each base.
+    pub cgroup_path: String,
+    /// Open `tasks` files of the v1 cgroups.
+    pub v1_tasks: Vec<OwnedFd>,
+    /// The root file system, mounted nowhere yet; made by the child where absent.
+    pub rootfs_tree: Option<OwnedFd>,
+    /// Console from the host's devpts.
+    pub console: Option<Pty>,
+    /// ttys from the host's devpts.
+    pub ttys: Vec<Pty>,
+    /// Namespaces to join.
+    pub share: Vec<(NamespaceKind, OwnedFd)>,
+    /// Signal mask of whoever started the container.
+    pub signal_mask: signal::SignalSet,
+    /// The monitor: if it is not the child's parent any more, it died.
+    pub monitor_pidfd: OwnedFd,
+}
+
+/// The child while it walks the script.
+#[derive(Debug)]
+pub struct Child<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    inputs: Inputs<'a>,
+    channel: Channel,
+    hooks: HookContext,
+    root: Option<Root>,
+    devpts: Option<OwnedFd>,
+    console: Option<Pty>,
+    console_is_hosts: bool,
+    ttys: Vec<Pty>,
+    late_namespaces: Vec<(Role, OwnedFd)>,
+    umask: rustix::fs::Mode,
+}
+
+/// Runs the script and executes init. Returns only when something failed.
+pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
+    let mut hooks = HookContext::new(plan);
+    for (name, value) in &plan.environment.hooks {
+        hooks.set(name, value);
+    }
+    let mut child = Child {
+        plan,
+        inputs,
+        channel,
+        hooks,
+        root: None,
+        devpts: None,
+        console: None,
+        console_is_hosts: false,
+        ttys: Vec::new(),
+        late_namespaces: Vec::new(),
+        // Modes are given exactly while the container is set up.
+        umask: rustix::process::umask(rustix::fs::Mode::empty()),
+    };
+    let error = match child.walk() {
+        Ok(()) => finish::execute(child.plan, child.channel.fd(), child.console.as_ref(), &child.ttys, child.umask),
+        Err(e) => e,
+    };
+    log::trace!("child: {error}");
+    // If the monitor is gone there is nobody to tell.
+    let _ = child.channel.send(&Message::Failed(error));
+    1
+}
+
+impl Child<'_> {
+    fn walk(&mut self) -> Result<()> {
+        let plan = self.plan;
+        for (index, entry) in SCRIPT.iter().enumerate() {
+            match entry {
+                Entry::Child(step) if (step.needed)(plan) => {
+                    log::trace!("child: {}", step.name);
+                    (step.run)(self).map_err(|e| e.during(step.name))?;
+                }
+                Entry::Child(_) => {}
+                Entry::Meeting(_, steps) => {
+                    if needed_steps(steps, plan).next().is_some() {
+                        self.meet(index as u8)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, number: u8) -> Result<()> {
+        self.channel.send(&Message::Arrived(number))?;
+        loop {
+            match self.channel.receive()? {
+                Some(Message::Go(n)) if n == number => return Ok(()),
+                Some(Message::Descriptors(list)) => {
+                    let tree = list.into_iter().find(|(role, _)| *role == Role::Rootfs);
+                    self.inputs.rootfs_tree = tree.map(|(_, fd)| fd);
+                }
+                Some(Message::Failed(e)) => return Err(e),
+                Some(_) => return Err(Error::new(Kind::Failed, "the monitor is at another point of the start")),
+                None => return Err(Error::new(Kind::Failed, "the monitor is gone")),
+            }
+        }
+    }
+
+    fn root(&self) -> Result<&Root> {
+        self.root.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the root file system is not mounted"))
+    }
+
+    /// Runs hooks of the child: in the container's namespaces, the host's root still `/`.
+    pub fn run_hooks(&self, kind: HookType) -> Result<()> {
+        self.hooks.run(kind, self.plan.hooks(kind), &[])
+    }
+
+    fn unshare(&mut self, kind: NamespaceKind, role: Role) -> Result<()> {
+        let file = format!("/proc/self/ns/{}", kind.name());
+        process::unshare(namespaces::flag(kind)).doing(|| format!("unshare the {} namespace", kind.name()))?;
+        let path = if kind == NamespaceKind::Time { "/proc/self/ns/time_for_children" } else { &file };
+        self.late_namespaces.push((role, open_read(Path::new(path))?));
+        Ok(())
+    }
+}
+
+fn open_read(path: &Path) -> Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, rustix::fs::Mode::empty()).doing(|| format!("open {}", path.display()))
+}
+
+/// A container that is half set up does not outlive its monitor.
+pub fn die_with_monitor(child: &mut Child<'_>) -> Result<()> {
+    arm_parent_death(child, libc::SIGKILL)?;
+    signal::reset_dispositions();
+    signal::set_blocked(&child.inputs.signal_mask).doing(|| "restore the signal mask")?;
+    Ok(())
+}
+
+/// Sets the signal and makes sure that the monitor did not die before.
+fn arm_parent_death(child: &Child<'_>, number: i32) -> Result<()> {
+    signal::set_parent_death_signal(number).doing(|| "set the parent-death signal")?;
+    let mut fds = [rustix::event::PollFd::new(&child.inputs.monitor_pidfd, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::event::poll(&mut fds, Some(&now)) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::new(Kind::Failed, "the monitor is gone")),
+        Err(e) => Err(Error::os("look at the monitor", e)),
+    }
+}
+
+/// By the single-threaded process itself, through descriptors that the monitor opened.
+pub fn join_cgroups(child: &mut Child<'_>) -> Result<()> {
+    group::join(&std::mem::take(&mut child.inputs.v1_tasks))
+}
+
+/// A cookie of its own: init shares no core with strangers.
+pub fn core_scheduling(_: &mut Child<'_>) -> Result<()> {
+    use rustix::thread::CoreSchedulingScope as Scope;
+    let own = rustix::process::getpid();
+    match rustix::thread::create_core_scheduling_cookie(own, Scope::ThreadGroup) {
+        // No simultaneous multi-threading: there is nothing to share.
+        Ok(()) | Err(Errno::NODEV) => Ok(()),
+        Err(e) => Err(Error::os("create a core scheduling cookie", e)),
+    }
+}
+
+/// In the new user namespace, whose maps are written: from nobody to its root.
+pub fn become_root(child: &mut Child<'_>) -> Result<()> {
+    let identity = &child.plan.identity;
+    finish::set_ids(identity.setup_uid, identity.setup_gid, Some(&[]))?;
+    // The change of ids cleared both.
+    arm_parent_death(child, libc::SIGKILL)?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+        .doing(|| "stay dumpable")
+}
+
+/// Made only now, so that the container's user namespace owns it.
+pub fn unshare_net(child: &mut Child<'_>) -> Result<()> {
+    child.unshare(NamespaceKind::Net, Role::NetNamespace)
+}
+
+/// Made only now: its root is the cgroup that the process is in.
+pub fn unshare_cgroup(child: &mut Child<'_>) -> Result<()> {
+    child.unshare(NamespaceKind::Cgroup, Role::CgroupNamespace)
+}
+
+/// Offsets can be written until a process is in the namespace; the process joins it afterwards.
+pub fn unshare_time(child: &mut Child<'_>) -> Result<()> {
+    child.unshare(NamespaceKind::Time, Role::TimeNamespace)?;
+    let offsets = &child.plan.values.time_offset;
+    let lines: String = [("boottime", offsets.boot), ("monotonic", offsets.monotonic)]
+        .iter()
+        .filter(|(_, o)| *o != (0, 0))
+        .map(|(clock, (seconds, nanoseconds))| {
+            // The kernel wants 0 <= nanoseconds < 10^9.
+            let seconds = seconds + nanoseconds.div_euclid(1_000_000_000);
+            format!("{clock} {seconds} {}\n", nanoseconds.rem_euclid(1_000_000_000))
+        })
+        .collect();
+    std::fs::write("/proc/self/timens_offsets", &lines).doing(|| format!("write {lines:?} to timens_offsets"))?;
+    if let Some((_, namespace)) = child.late_namespaces.last() {
+        process::setns(namespace.as_fd(), namespaces::flag(NamespaceKind::Time)).doing(|| "join the time namespace")?;
+    }
+    Ok(())
+}
+
+/// In the new mount namespace: what the host mounts still arrives, nothing goes back.
+pub fn isolate_mounts(_: &mut Child<'_>) -> Result<()> {
+    pivoting::isolate()
+}
+
+/// In the new mount namespace; the tree was made by the monitor, or is made here where pre-mount
+/// hooks have a say in what is found.
+pub fn mount_rootfs(child: &mut Child<'_>) -> Result<()> {
+    let Some(plan) = &child.plan.rootfs else {
+        child.root = Some(Root::open(Path::new("/"))?);
+        return Ok(());
+    };
+    let tree = match child.inputs.rootfs_tree.take() {
+        Some(tree) => tree,
+        None => tree::make(plan)?,
+    };
+    tree::attach(tree.as_fd(), &plan.mount)?;
+    child.root = Some(Root::open(&plan.mount)?);
+    Ok(())
+}
+
+/// Whether a host name is set.
+pub fn has_hostname(plan: &Plan) -> bool {
+    plan.values.uts_name.is_some() && plan.namespaces.has(NamespaceKind::Uts)
+}
+
+/// In the new UTS namespace.
+pub fn set_hostname(child: &mut Child<'_>) -> Result<()> {
+    let name = child.plan.values.uts_name.as_deref().unwrap_or_default();
+    rustix::system::sethostname(name.as_bytes()).doing(|| format!("lxc.uts.name = {name}"))
+}
+
+/// The container does not see the keys of whoever started it.
+pub fn new_keyring(_: &mut Child<'_>) -> Result<()> {
+    match process::join_new_session_keyring() {
+        Ok(()) | Err(Errno::NOSYS | Errno::ACCESS | Errno::PERM) => Ok(()),
+        Err(e) => {
+            log::warn!("join a new session keyring: {e}");
+            Ok(())
+        }
+    }
+}
+
+/// In the container's network namespace: the devices are there, made by the monitor.
+pub fn configure_network(child: &mut Child<'_>) -> Result<()> {
+    network::setup::configure_inside(&child.plan.values)
+}
+
+/// A tmpfs that mount entries may add to before it is populated.
+pub fn mount_dev(child: &mut Child<'_>) -> Result<()> {
+    dev::mount_tmpfs(child.root()?, child.plan.values.autodev_tmpfs_size)
+}
+
+/// lxc.mount.auto = proc
+pub fn mount_proc(child: &mut Child<'_>) -> Result<()> {
+    const CAP_NET_ADMIN: u32 = 12;
+    match child.plan.values.mount_auto.proc {
+        Some(kind) => automount::proc(child.root()?, kind, keeps(child.plan, CAP_NET_ADMIN)),
+        None => Ok(()),
+    }
+}
+
+/// lxc.mount.auto = sys
+pub fn mount_sys(child: &mut Child<'_>) -> Result<()> {
+    child.plan.values.mount_auto.sys.map_or(Ok(()), |kind| automount::sys(child.root()?, kind))
+}
+
+fn keeps(plan: &Plan, capability: u32) -> bool {
+    !plan.drop_capabilities.contains(&capability)
+}
+
+/// fstab and mount entries, in order.
+pub fn mount_entries(child: &mut Child<'_>) -> Result<()> {
+    let root = child.root()?;
+    child.plan.mounts.iter().try_for_each(|entry| entries::mount(root, entry))
+}
+
+/// lxc.mount.auto = cgroup
+pub fn mount_cgroups(child: &mut Child<'_>) -> Result<()> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let Some(wanted) = child.plan.values.mount_auto.cgroup else { return Ok(()) };
+    let context = automount::CgroupContext {
+        layout: child.inputs.layout,
+        own_namespace: child.plan.namespaces.has(NamespaceKind::Cgroup),
+        sys_admin: keeps(child.plan, CAP_SYS_ADMIN),
+        path: &child.inputs.cgroup_path,
+    };
+    automount::cgroup(child.root()?, wanted, &context)
+}
+
+/// A mount entry or hook must not have replaced the root that everything was made in.
+pub fn check_overmount(child: &mut Child<'_>) -> Result<()> {
+    let root = child.root()?;
+    let what = || format!("look at {}", root.path().display());
+    let now = Root::open(root.path())?;
+    let (a, b) = (rustix::fs::fstat(root.fd()).doing(what)?, rustix::fs::fstat(now.fd()).doing(what)?);
+    if (a.st_dev, a.st_ino) != (b.st_dev, b.st_ino) {
+        return Err(Error::invalid(format!("{} was mounted over by a mount entry or hook", root.path().display())));
+    }
+    Ok(())
+}
+
+/// Device nodes.
+pub fn populate_dev(child: &mut Child<'_>) -> Result<()> {
+    dev::make_nodes(child.root()?)
+}
+
+/// Start hooks run inside: their programs must be there. Only the first word is a path.
+pub fn check_start_hooks(child: &mut Child<'_>) -> Result<()> {
+    let root = child.root()?;
+    for line in child.plan.hooks(HookType::Start) {
+        let program = line.split_ascii_whitespace().next().unwrap_or_default();
+        if program.starts_with('/') && !root.exists(program) {
+            return Err(Error::os(format!("lxc.hook.start = {line}: find {program} in the container"), Errno::NOENT));
+        }
+    }
+    Ok(())
+}
+
+/// devpts, console, ttys and the links of /dev (spec: attach and console, section 7).
+pub fn set_up_terminals(child: &mut Child<'_>) -> Result<()> {
+    let plan = child.plan;
+    let root = child.root()?;
+    let values = &plan.values;
+    let devpts = if values.pty_max > 0 { Some(dev::mount_devpts(root, plan.devpts_max())?) } else { None };
+    let mut ttys = Vec::new();
+    let mut console = None;
+    let console_is_hosts = values.pty_max <= 1;
+    if plan.console {
+        console = match (&devpts, console_is_hosts) {
+            (Some(devpts), false) => Some(Pty::open_in(devpts.as_fd())?),
+            _ => child.inputs.console.take(),
+        };
+    }
+    if let Some(devpts) = &devpts {
+        for _ in 0..values.tty_max {
+            ttys.push(Pty::open_in(devpts.as_fd())?);
+        }
+    } else {
+        ttys = std::mem::take(&mut child.inputs.ttys);
+    }
+    let root = child.root()?;
+    let tty_dir = values.tty_dir.as_deref().filter(|d| !d.is_empty());
+    if let Some(console) = &console {
+        if root.exists("dev") {
+            dev::bind_console(root, console, console_is_hosts, tty_dir)?;
+        }
+    }
+    if plan.boots() && root.exists("dev") {
+        for (i, tty) in ttys.iter().enumerate() {
+            dev::bind_tty(root, tty, devpts.is_none(), i + 1, tty_dir)?;
+        }
+    }
+    dev::make_links(root)?;
+    child.devpts = devpts;
+    child.console = console;
+    child.console_is_hosts = console_is_hosts;
+    child.ttys = ttys;
+    Ok(())
+}
+
+/// From here on `/` is the container's.
+pub fn pivot(child: &mut Child<'_>) -> Result<()> {
+    pivoting::pivot(child.root()?)?;
+    if let Some((_, inside)) = &child.plan.values.mount_auto.shmounts {
+        let path = PathBuf::from("/").join(inside);
+        let flags = rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change(&path, flags).doing(|| format!("make {} a slave mount", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Best effort: programs take the id for that of the machine's boot.
+pub fn boot_id(_: &mut Child<'_>) -> Result<()> {
+    if let Err(e) = dev::fake_boot_id() {
+        log::debug!("boot id: {e}");
+    }
+    Ok(())
+}
+
+/// lxc.arch
+pub fn personality(child: &mut Child<'_>) -> Result<()> {
+    const PER_LINUX32: u32 = 8;
+    let Some(arch) = child.plan.values.arch else { return Ok(()) };
+    let persona = if arch.is_32bit { PER_LINUX32 } else { 0 };
+    process::set_personality(persona).doing(|| format!("lxc.arch = {}", arch.name))
+}
+
+/// Inside the container's namespaces, while all capabilities are there.
+pub fn write_sysctls(child: &mut Child<'_>) -> Result<()> {
+    for (name, value) in &child.plan.values.sysctls {
+        let path = Path::new("/proc/sys").join(limits::dotted_path(name)?);
+        write_proc(&path, value, &format!("lxc.sysctl.{name} = {value}"))?;
+    }
+    Ok(())
+}
+
+/// One write, as these files want it.
+pub fn write_proc(path: &Path, value: &str, what: &str) -> Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    let text = || format!("{what}: write {}", path.display());
+    let fd = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).doing(text)?;
+    rustix::io::write(&fd, value.as_bytes()).doing(text).map(drop)
+}
+
+/// What init can never gain.
+pub fn drop_bounding_set(child: &mut Child<'_>) -> Result<()> {
+    for &number in &child.plan.drop_capabilities {
+        let Ok(capability) = capability(number) else { continue };
+        rustix::thread::remove_capability_from_bounding_set(capability)
+            .doing(|| format!("drop capability {number} from the bounding set"))?;
+    }
+    Ok(())
+}
+
+fn capability(number: u32) -> lxc_sys::Result<rustix::thread::CapabilitySet> {
+    Ok(rustix::thread::CapabilitySet::from_bits_retain(1u64.checked_shl(number).ok_or(Errno::INVAL)?))
+}
+
+/// lxc.no_new_privs
+pub fn no_new_privs(_: &mut Child<'_>) -> Result<()> {
+    rustix::thread::set_no_new_privs(true).doing(|| "set no_new_privs")
+}
+
+/// Inside the container's root: hooks of the container itself.
+pub fn start_hooks(child: &mut Child<'_>) -> Result<()> {
+    child.hooks.clone().inside().run(HookType::Start, child.plan.hooks(HookType::Start), &[])
+}
+
+/// init leads a session without a terminal.
+pub fn new_session(_: &mut Child<'_>) -> Result<()> {
+    match rustix::process::setsid() {
+        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Err(e) => Err(Error::os("begin a session", e)),
+    }
+}
+
+/// lxc.init.cwd, made where it is missing.
+pub fn change_directory(child: &mut Child<'_>) -> Result<()> {
+    let Some(dir) = &child.plan.values.init.cwd else { return Ok(()) };
+    let what = || format!("lxc.init.cwd = {}", dir.display());
+    if let Err(e) = rustix::process::chdir(dir) {
+        if e != Errno::NOENT {
+            return Err(Error::os(what(), e));
+        }
+        std::fs::create_dir_all(dir).doing(what)?;
+        rustix::process::chdir(dir).doing(what)?;
+    }
+    Ok(())
+}
+
+/// Hands the monitor copies of what it keeps for as long as the container runs.
+pub fn send_descriptors(child: &mut Child<'_>) -> Result<()> {
+    let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).doing(|| "copy a descriptor");
+    let mut list = std::mem::take(&mut child.late_namespaces);
+    list.extend(child.devpts.take().map(|fd| (Role::Devpts, fd)));
+    if let Some(console) = &child.console {
+        list.push((Role::ConsolePtx, copy(&console.ptx)?));
+        list.push((Role::ConsolePty, copy(&console.pty)?));
+    }
+    for tty in &child.ttys {
+        list.push((Role::TtyPtx, copy(&tty.ptx)?));
+        list.push((Role::TtyPty, copy(&tty.pty)?));
+    }
+    child.channel.send_descriptors(list)
+}
+
+/// Joins namespaces of other containers; in the process that makes the child, before clone3.
+pub fn join_shared(share: &[(NamespaceKind, OwnedFd)]) -> Result<()> {
+    share.iter().try_for_each(|(kind, fd)| {
+        process::setns(fd.as_fd(), namespaces::flag(*kind))
+            .doing(|| format!("lxc.namespace.share.{}: join it", kind.name()))
+    })
+}

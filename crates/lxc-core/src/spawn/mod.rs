@@ -1,0 +1,10 @@
+//! From clone3 to exec: two processes that walk one script.
+
+pub mod channel;
+pub mod child;
+pub mod finish;
+pub mod parent;
+pub mod script;
+pub mod small_init;
+
+pub use parent::{Spawned, spawn};

@@ -1,0 +1,408 @@
+//! The monitor's half of the script.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::Command;
+
+use lxc_config::device_rule::DeviceEntry;
+use lxc_config::{HookType, IdKind, NamespaceKind, NetType};
+use lxc_sys::clone::{Cloned, Fork, SIBLING, clone3, exit_now, fork};
+use lxc_sys::{Errno, signal, socket};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::net::{RecvFlags, SocketType};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+
+use super::channel::{self, Channel, Message, Role};
+use super::child::{self, Inputs, write_proc};
+use super::script::{meetings, needed_steps};
+use crate::cgroup::devices::DeviceFilter;
+use crate::cgroup::{GroupSet, Layout, Version, items, layout::delegated_files};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::hooks::HookContext;
+use crate::mount::tree;
+use crate::network::setup::Devices;
+use crate::plan::{Identity, Plan, Storage, limits};
+use crate::terminal::pty::Pty;
+
+/// What a start leaves in the monitor's hands.
+#[derive(Debug)]
+pub struct Spawned {
+    /// init, in the monitor's pid namespace.
+    pub pid: Pid,
+    /// init.
+    pub pidfd: OwnedFd,
+    /// The host's ends of network devices.
+    pub network: Devices,
+    /// Device filter of cgroup v2.
+    pub filter: DeviceFilter,
+    /// Root of the container's devpts.
+    pub devpts: Option<OwnedFd>,
+    /// Console.
+    pub console: Option<Pty>,
+    /// ttys, from 1.
+    pub ttys: Vec<Pty>,
+    /// Namespaces of the container, held for the stop hooks.
+    pub namespaces: Vec<(NamespaceKind, OwnedFd)>,
+}
+
+/// The monitor while the child walks the script.
+#[derive(Debug)]
+pub struct Parent<'a> {
+    plan: &'a Plan,
+    layout: &'a Layout,
+    payload: &'a GroupSet,
+    hooks: &'a mut HookContext,
+    channel: &'a Channel,
+    rootfs_tree: Option<OwnedFd>,
+    spawned: Spawned,
+    received: Vec<(Role, OwnedFd)>,
+}
+
+/// Makes the child, walks the script with it and returns when init was executed.
+///
+/// On failure the child is dead and reaped, and what was made for it is undone.
+pub fn spawn(
+    plan: &Plan,
+    layout: &Layout,
+    payload: &GroupSet,
+    hooks: &mut HookContext,
+    inputs: Inputs<'_>,
+) -> Result<Spawned> {
+    let (channel, childs_end) = channel::pair()?;
+    let rootfs_tree = match &inputs.rootfs_tree {
+        Some(tree) => Some(rustix::io::fcntl_dupfd_cloexec(tree, 3).doing(|| "copy a descriptor")?),
+        None => None,
+    };
+    let cloned = match make_child(plan, &inputs.share, payload)? {
+        Cloned::Child => {
+            drop(channel);
+            exit_now(child::run(plan, inputs, childs_end))
+        }
+        Cloned::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop((childs_end, inputs));
+    let (pid, pidfd) = cloned;
+    hooks.set("LXC_PID", pid.as_raw_pid().to_string());
+    let mut parent = Parent {
+        plan,
+        layout,
+        payload,
+        hooks,
+        channel: &channel,
+        rootfs_tree,
+        spawned: Spawned {
+            pid,
+            pidfd,
+            network: Devices::default(),
+            filter: DeviceFilter::default(),
+            devpts: None,
+            console: None,
+            ttys: Vec::new(),
+            namespaces: Vec::new(),
+        },
+        received: Vec::new(),
+    };
+    match parent.hold_namespaces().and_then(|()| parent.walk()) {
+        Ok(()) => Ok(parent.spawned),
+        Err(e) => {
+            // The child waits for us and reports nothing any more.
+            let _ = signal::send_to_pidfd(parent.spawned.pidfd.as_fd(), libc::SIGKILL);
+            let _ = rustix::process::waitid(WaitId::PidFd(parent.spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
+            Err(e)
+        }
+    }
+}
+
+/// clone3, in a helper that joined the shared namespaces where there are any.
+fn make_child(plan: &Plan, share: &[(NamespaceKind, OwnedFd)], payload: &GroupSet) -> Result<Cloned> {
+    let what = || "clone init";
+    let flags = plan.namespaces.at_clone();
+    let cgroup = payload.unified_dir();
+    if share.is_empty() {
+        return clone3(flags, cgroup.map(AsFd::as_fd)).doing(what).map_err(|e| explain_clone(e, plan));
+    }
+    let (ours, helpers) = socket::pair(SocketType::SEQPACKET).doing(what)?;
+    match fork().doing(what)? {
+        Fork::Child => {
+            drop(ours);
+            let made = child::join_shared(share)
+                .and_then(|()| clone3(flags | SIBLING, cgroup.map(AsFd::as_fd)).doing(what));
+            let (bytes, fd) = match made {
+                Ok(Cloned::Child) => return Ok(Cloned::Child),
+                Ok(Cloned::Parent(pid, pidfd)) => (pid.as_raw_pid().to_ne_bytes().to_vec(), Some(pidfd)),
+                Err(e) => (e.to_bytes(), None),
+            };
+            let fds: Vec<BorrowedFd<'_>> = fd.iter().map(AsFd::as_fd).collect();
+            let _ = socket::send(helpers.as_fd(), &bytes, &fds, false);
+            exit_now(0)
+        }
+        Fork::Parent(helper) => {
+            drop(helpers);
+            let mut buffer = [0; 4096];
+            let mut message = socket::receive(ours.as_fd(), &mut buffer, RecvFlags::empty()).doing(what)?;
+            let _ = rustix::process::waitpid(Some(helper), rustix::process::WaitOptions::empty());
+            let pid = buffer[..message.len].try_into().ok().map(i32::from_ne_bytes).and_then(Pid::from_raw);
+            match (message.fds.pop(), pid) {
+                (Some(pidfd), Some(pid)) => Ok(Cloned::Parent(pid, pidfd)),
+                _ => Err(Error::from_bytes(&buffer[..message.len])),
+            }
+        }
+    }
+}
+
+fn explain_clone(error: Error, plan: &Plan) -> Error {
+    match error.errno() {
+        Some(Errno::NOSPC | Errno::USERS) => {
+            error.with_hint("a limit of /proc/sys/user/max_*_namespaces is reached")
+        }
+        Some(Errno::PERM) if plan.identity.is_mapped() => {
+            error.with_hint("user namespaces may be switched off: see kernel.unprivileged_userns_clone")
+        }
+        Some(Errno::BUSY) => error.with_hint("a container cannot be started from a process with several threads"),
+        _ => error,
+    }
+}
+
+impl Parent<'_> {
+    /// Opens the namespaces that clone3 made; those made later come from the child.
+    fn hold_namespaces(&mut self) -> Result<()> {
+        let at_clone = self.plan.namespaces.at_clone();
+        for kind in NamespaceKind::ALL {
+            if at_clone & crate::plan::namespaces::flag(kind) != 0 {
+                let path = format!("/proc/{}/ns/{}", self.spawned.pid.as_raw_pid(), kind.name());
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let fd = rustix::fs::open(&*path, flags, Mode::empty()).doing(|| format!("open {path}"))?;
+                self.spawned.namespaces.push((kind, fd));
+            }
+        }
+        Ok(())
+    }
+
+    fn namespace(&self, kind: NamespaceKind) -> Option<BorrowedFd<'_>> {
+        self.spawned.namespaces.iter().find(|(k, _)| *k == kind).map(|(_, fd)| fd.as_fd())
+    }
+
+    fn walk(&mut self) -> Result<()> {
+        let (plan, channel) = (self.plan, self.channel);
+        for (number, name, steps) in meetings(plan) {
+            loop {
+                match channel.receive()? {
+                    Some(Message::Arrived(n)) if n == number => break,
+                    Some(Message::Descriptors(list)) => self.received.extend(list),
+                    Some(Message::Failed(e)) => return Err(e),
+                    Some(_) => {
+                        return Err(Error::new(Kind::Failed, format!("the child is not at the meeting {name}")));
+                    }
+                    None => return Err(self.death()),
+                }
+            }
+            for step in needed_steps(steps, plan) {
+                log::trace!("monitor: {}", step.name);
+                (step.run)(self).map_err(|e| e.during(step.name))?;
+            }
+            channel.send(&Message::Go(number))?;
+        }
+        match channel.receive()? {
+            None => Ok(()),
+            Some(Message::Failed(e)) => Err(e),
+            Some(_) => Err(Error::new(Kind::Failed, "the child sent a message out of order")),
+        }
+    }
+
+    /// Why the child ended in the middle of the script.
+    fn death(&self) -> Error {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = rustix::process::waitid(WaitId::PidFd(self.spawned.pidfd.as_fd()), options).ok().flatten();
+        let how = match status.as_ref().and_then(|s| s.terminating_signal()) {
+            Some(signal) => format!("was killed by signal {signal}"),
+            None => "ended".to_string(),
+        };
+        Error::new(Kind::Failed, format!("the child {how} while the container was set up"))
+    }
+}
+
+/// /proc/PID/uid_map and gid_map: directly where the monitor may, else by newuidmap(1).
+pub fn write_id_maps(parent: &mut Parent<'_>) -> Result<()> {
+    write_maps_of(parent.spawned.pid, &parent.plan.identity)
+}
+
+/// The maps of a process that is in a new user namespace.
+pub fn write_maps_of(pid: Pid, identity: &Identity) -> Result<()> {
+    let pid = pid.as_raw_pid();
+    for (kind, file, program) in
+        [(IdKind::Uid, "uid_map", "newuidmap"), (IdKind::Gid, "gid_map", "newgidmap")]
+    {
+        let text = identity.map_text(kind);
+        let path = format!("/proc/{pid}/{file}");
+        if rustix::process::geteuid().is_root() {
+            write_proc(Path::new(&path), &text, &format!("lxc.idmap = {}", text.trim().replace('\n', ", ")))?;
+            continue;
+        }
+        let output = Command::new(program)
+            .arg(pid.to_string())
+            .args(text.split_ascii_whitespace())
+            .output()
+            .doing(|| format!("run {program}"))
+            .map_err(|e| e.with_hint("install the package uidmap (shadow-utils)"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
+            return Err(Error::new(Kind::Denied, format!("{program}: {said}"))
+                .with_hint("give yourself the ids in /etc/subuid and /etc/subgid (usermod --add-subuids)"));
+        }
+    }
+    Ok(())
+}
+
+/// The container may manage what is below its cgroups (spec: cgroups, section 5).
+pub fn chown_cgroups(parent: &mut Parent<'_>) -> Result<()> {
+    let (_, gid) = parent.plan.identity.host_owner();
+    let (uid, gid) = (Some(rustix::process::geteuid()), Some(Gid::from_raw(gid)));
+    let delegated = delegated_files();
+    for group in &parent.payload.groups {
+        for dir in std::iter::once(&group.limit_dir).chain(&group.inner_dir) {
+            let own = |file: &str, mode: u32| {
+                let uid = uid.map(|u| Uid::from_raw(u.as_raw()));
+                // Files differ with the kernel; what is missing needs no owner.
+                let _ = rustix::fs::chownat(dir, file, uid, gid, AtFlags::empty());
+                let _ = rustix::fs::chmodat(dir, file, Mode::from_raw_mode(mode), AtFlags::empty());
+            };
+            own(".", 0o775);
+            match group.version {
+                Version::V1 => ["cgroup.procs", "tasks"].iter().for_each(|f| own(f, 0o664)),
+                Version::V2 => delegated.lines().for_each(|f| own(f, 0o664)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// lxc.rootfs.options = idmap=container. A directory's tree is still attached nowhere and only gets
+/// its map; an overlay is made now, of layers that have theirs, and sent to the child.
+pub fn idmap_rootfs(parent: &mut Parent<'_>) -> Result<()> {
+    let refused = || {
+        Error::unsupported("lxc.rootfs.options = idmap=container needs root and cannot be combined with pre-mount hooks")
+    };
+    let namespace = parent.namespace(NamespaceKind::User).ok_or_else(refused)?;
+    match parent.plan.rootfs.as_ref().map(|r| &r.storage) {
+        Some(Storage::Overlay { lower, upper, work }) => {
+            let tree = tree::idmapped_overlay(lower, upper, work, namespace)?;
+            parent.channel.send_descriptors(vec![(Role::Rootfs, tree)])
+        }
+        _ => tree::set_idmap(parent.rootfs_tree.as_ref().ok_or_else(refused)?.as_fd(), namespace),
+    }
+}
+
+/// Whether the plan has devices to make.
+pub fn has_devices(plan: &Plan) -> bool {
+    plan.namespaces.has(NamespaceKind::Net)
+        && plan.values.networks.values().any(|n| n.kind == Some(NetType::Veth) || n.script_up.is_some())
+}
+
+/// On the host; the other ends are made in the container's network namespace.
+pub fn create_network(parent: &mut Parent<'_>) -> Result<()> {
+    let path = format!("/proc/{}/ns/net", parent.spawned.pid.as_raw_pid());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::open(&*path, flags, Mode::empty()).doing(|| format!("open {path}"))?;
+    parent.spawned.network = Devices::create(&parent.plan.values, namespace.as_fd(), parent.hooks)?;
+    Ok(())
+}
+
+/// lxc.proc.*: files of /proc/PID of init.
+pub fn write_procs(parent: &mut Parent<'_>) -> Result<()> {
+    for (name, value) in &parent.plan.values.procs {
+        let path = format!("/proc/{}/{}", parent.spawned.pid.as_raw_pid(), limits::dotted_path(name)?);
+        write_proc(Path::new(&path), value, &format!("lxc.proc.{name} = {value}"))?;
+    }
+    Ok(())
+}
+
+/// lxc.prlimit.*
+pub fn set_limits(parent: &mut Parent<'_>) -> Result<()> {
+    apply_limits(&parent.plan.limits, parent.spawned.pid)
+}
+
+/// Sets resource limits of a process.
+pub fn apply_limits(list: &[limits::ResourceLimit], pid: Pid) -> Result<()> {
+    for limit in list {
+        let Some(resource) = limit.resource() else { continue };
+        let value = rustix::process::Rlimit { current: limit.soft, maximum: limit.hard };
+        rustix::process::prlimit(Some(pid), resource, value)
+            .doing(|| format!("lxc.prlimit.{}: set it", limit.name))?;
+    }
+    Ok(())
+}
+
+/// lxc.cgroup.devices.*: late, since setting up needed devices.
+pub fn v1_devices(parent: &mut Parent<'_>) -> Result<()> {
+    if parent.payload.inner.is_some() {
+        // Written before the inner cgroup was made: the kernel refuses them now.
+        return Ok(());
+    }
+    items::apply_v1(parent.layout, parent.payload, &parent.plan.values.cgroup1_items, true)
+}
+
+/// lxc.cgroup2.devices.*
+pub fn v2_devices(parent: &mut Parent<'_>) -> Result<()> {
+    if !parent.layout.is_unified() {
+        return Ok(());
+    }
+    let mut rules = Vec::new();
+    for (item, value) in &parent.plan.values.cgroup2_items {
+        let allow = match item.as_str() {
+            "devices.allow" => true,
+            "devices.deny" => false,
+            _ => continue,
+        };
+        rules.push(parse_rule(value, allow).map_err(|e| e.during(format!("lxc.cgroup2.{item} = {value}")))?);
+    }
+    match parent.payload.groups.iter().find(|g| g.version == Version::V2) {
+        Some(group) => parent.spawned.filter.update(group.limit_dir.as_fd(), &rules),
+        None => Ok(()),
+    }
+}
+
+/// A device rule, with a path of the host resolved.
+pub fn parse_rule(value: &str, allow: bool) -> Result<DeviceEntry> {
+    let value = items::device_value(value)?;
+    DeviceEntry::parse(&value, allow).map_err(|e| Error::invalid(e.to_string()))
+}
+
+/// On the host: the container is set up and waits.
+pub fn start_host_hooks(parent: &mut Parent<'_>) -> Result<()> {
+    parent.hooks.run(HookType::StartHost, parent.plan.hooks(HookType::StartHost), &[])
+}
+
+/// Sorts what the child sent.
+pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
+    let mut pending: Option<OwnedFd> = None;
+    let spawned = &mut parent.spawned;
+    for (role, fd) in std::mem::take(&mut parent.received) {
+        let kind = match role {
+            Role::Rootfs => continue,
+            Role::Devpts => {
+                spawned.devpts = Some(fd);
+                continue;
+            }
+            Role::ConsolePtx | Role::TtyPtx => {
+                pending = Some(fd);
+                continue;
+            }
+            Role::ConsolePty | Role::TtyPty => {
+                let ptx = pending.take().ok_or_else(|| Error::new(Kind::Failed, "half of a terminal came"))?;
+                let pair = Pty { ptx, pty: fd };
+                if role == Role::ConsolePty {
+                    spawned.console = Some(pair);
+                } else {
+                    spawned.ttys.push(pair);
+                }
+                continue;
+            }
+            Role::NetNamespace => NamespaceKind::Net,
+            Role::CgroupNamespace => NamespaceKind::Cgroup,
+            Role::TimeNamespace => NamespaceKind::Time,
+        };
+        spawned.namespaces.push((kind, fd));
+    }
+    spawned.namespaces.sort_by_key(|(kind, _)| *kind);
+    Ok(())
+}

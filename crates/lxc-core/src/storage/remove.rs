@@ -1,0 +1,114 @@
+//! Removing a directory tree that a container may have filled.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use lxc_sys::Errno;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+
+use crate::error::{Doing, Error, Result};
+
+/// Removes a directory with everything below it on the same file system. Links are removed, never
+/// followed; what is mounted inside is refused, not emptied. With `missing_is_fine` an absent
+/// directory is no error.
+pub fn remove_directory(path: &Path, missing_is_fine: bool) -> Result<()> {
+    remove_directory_except(path, missing_is_fine, &[])
+}
+
+/// The same, but entries of the directory itself that are named in `keep` stay, and then the
+/// directory with them.
+pub fn remove_directory_except(path: &Path, missing_is_fine: bool, keep: &[&str]) -> Result<()> {
+    let what = || format!("remove {}", path.display());
+    let dir = match open_dir(rustix::fs::CWD, path) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) if missing_is_fine => return Ok(()),
+        Err(e) => return Err(Error::os(what(), e)),
+    };
+    let device = rustix::fs::fstat(&dir).doing(what)?.st_dev;
+    let kept = empty(&dir, device, path, keep)?;
+    drop(dir);
+    if kept { Ok(()) } else { rustix::fs::rmdir(path).doing(what) }
+}
+
+fn open_dir(at: impl AsFd, name: impl rustix::path::Arg) -> lxc_sys::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::empty())
+}
+
+/// Empties a directory. Returns whether something was kept.
+fn empty(dir: &OwnedFd, device: u64, path: &Path, keep: &[&str]) -> Result<bool> {
+    let mut kept = false;
+    let mut subdirectories = Vec::new();
+    let what = || format!("remove what is in {}", path.display());
+    for entry in Dir::read_from(dir).doing(what)? {
+        let entry = entry.doing(what)?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if keep.iter().any(|k| k.as_bytes() == name.to_bytes()) {
+            kept = true;
+            continue;
+        }
+        if entry.file_type() == FileType::Directory {
+            subdirectories.push(name.to_owned());
+            continue;
+        }
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => subdirectories.push(name.to_owned()),
+            Err(e) => return Err(explain(Error::os(what(), e), e)),
+        }
+    }
+    for name in subdirectories {
+        let below = path.join(name.to_string_lossy().as_ref());
+        let what = || format!("remove {}", below.display());
+        let sub = match open_dir(dir, &*name) {
+            Ok(sub) => sub,
+            Err(Errno::NOENT) => continue,
+            Err(e) => return Err(Error::os(what(), e)),
+        };
+        if rustix::fs::fstat(&sub).doing(what)?.st_dev != device {
+            return Err(Error::os(what(), Errno::XDEV)
+                .with_hint("something is mounted there: unmount it first"));
+        }
+        empty(&sub, device, &below, &[])?;
+        drop(sub);
+        match rustix::fs::unlinkat(dir, &*name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(explain(Error::os(what(), e), e)),
+        }
+    }
+    Ok(kept)
+}
+
+fn explain(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::PERM => error.with_hint("the file may be immutable or append-only: see chattr(1)"),
+        Errno::ROFS => error.with_hint("the file system is read-only"),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_not_followed() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (doomed, outside) = (dir.path().join("doomed"), dir.path().join("outside"));
+        std::fs::create_dir_all(doomed.join("a/b")).expect("directories");
+        std::fs::create_dir(&outside).expect("a directory");
+        std::fs::write(outside.join("precious"), "x").expect("a file");
+        std::os::unix::fs::symlink(&outside, doomed.join("a/link")).expect("a link");
+        std::fs::write(doomed.join("a/b/c"), "x").expect("a file");
+        remove_directory_except(&doomed, false, &["a"]).expect("kept");
+        assert!(doomed.join("a/b/c").exists());
+        remove_directory(&doomed, false).expect("removed");
+        assert!(!doomed.exists());
+        assert!(outside.join("precious").exists());
+        remove_directory(&doomed, true).expect("nothing to do");
+        assert!(remove_directory(&doomed, false).is_err());
+    }
+}
