@@ -1,2 +1,52 @@
-//! x
-fn main(){}
+//! `cargo xtask TASK`: what is done with the project, beyond what cargo does.
+#![allow(clippy::print_stdout, reason = "a program for the terminal of a developer")]
+
+mod bench;
+mod build;
+mod demo;
+mod install;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask TASK [OPTIONS]
+
+  setup                       install the Debian packages that the tests need
+  build [--release|--quick]   build target/release/lxc, statically linked; --quick without fat LTO (target/quick/lxc)
+  install --prefix DIR [--destdir DIR] [--quick]
+                              build, and install the commands and their data
+  demo                        create, start, look into, stop and destroy a container
+  test [FILTER]               build, install to a staging directory, run all tests
+  bench [--quick]             measure beside the LXC of the distribution
+  tidy                        rules that neither compiler nor clippy checks
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.split_first() {
+        Some((&"setup", [])) => setup::run(setup::For::Tests),
+        Some((&"build", options)) => build::command(options),
+        Some((&"install", options)) => install::command(options),
+        Some((&"demo", [])) => demo::run(),
+        Some((&"test", filter)) => test::run(filter),
+        Some((&"bench", options)) => bench::run(options),
+        Some((&"tidy", [])) => tidy::run(),
+        Some((&("-h" | "--help"), [])) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(anyhow::anyhow!("{USAGE}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,11 @@
-//! lxc-cli
+//! The counter: the lxc-* commands. The only crate that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod commands;
+pub mod context;
+pub mod dispatch;
+pub mod getopt;
+pub mod help;
+pub mod table;
+
+pub use dispatch::run;

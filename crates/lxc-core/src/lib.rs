@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod lock;
 pub mod log;
 pub mod monitor;
+pub mod monitord;
 pub mod mount;
 pub mod network;
 pub mod paths;

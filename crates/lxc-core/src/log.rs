@@ -29,7 +29,8 @@ struct State {
     file_is_fixed: bool,
     level: LogLevel,
     stderr: bool,
-    ring: Option<VecDeque<String>>,
+    /// Lines, and whether the file has them already.
+    ring: Option<VecDeque<(String, bool)>>,
 }
 
 struct Sink(Mutex<State>);
@@ -107,7 +108,7 @@ impl log::Log for Sink {
                 if ring.len() == RING {
                     ring.pop_front();
                 }
-                ring.push_back(line);
+                ring.push_back((line, to_file));
             }
         }
         if to_stderr {
@@ -229,20 +230,30 @@ pub fn start_ring() {
     update_filter();
 }
 
-/// Ends the ring and returns what it held.
-pub fn take_ring() -> Vec<String> {
-    let lines = SINK.0.lock().ok().and_then(|mut s| s.ring.take()).unwrap_or_default();
+/// Ends the ring and forgets what it held.
+pub fn drop_ring() {
+    if let Ok(mut state) = SINK.0.lock() {
+        state.ring = None;
+    }
     update_filter();
-    lines.into()
 }
 
-/// Writes lines of a ring to the log file, whatever their level.
-pub fn write_lines(lines: &[String]) {
-    if let Ok(mut state) = SINK.0.lock() {
-        if let Some(file) = &mut state.file {
-            let _ = file.write_all(lines.concat().as_bytes());
+/// Ends the ring after a failure: the log file gets what it does not have yet, whatever the level,
+/// and the caller all lines.
+pub fn take_ring() -> Vec<String> {
+    let lines: Vec<String> = match SINK.0.lock() {
+        Ok(mut state) => {
+            let ring = state.ring.take().unwrap_or_default();
+            if let Some(file) = &mut state.file {
+                let missing: String = ring.iter().filter(|(_, written)| !written).map(|(l, _)| l.as_str()).collect();
+                let _ = file.write_all(missing.as_bytes());
+            }
+            ring.into_iter().map(|(line, _)| line).collect()
         }
-    }
+        Err(_) => Vec::new(),
+    };
+    update_filter();
+    lines
 }
 
 /// Descriptor of the log file: kept open by the monitor, closed at exec.

@@ -1,1 +1,30 @@
-//! lxc-testkit
+//! Throw-away containers for the end-to-end tests and the benchmark.
+//!
+//! A test takes an [`Lxcpath`] (a temporary directory that tidies up after the test however it ends), writes
+//! a container into it with [`Lxcpath::busybox`], and runs the commands of a [`Suite`]: ours, from the staged
+//! installation, or the peer, the LXC that the distribution installed under `/usr/bin`. Everything that a test
+//! cannot do on this machine is skipped with [`needs!`], which leaves a record of what was not tested.
+//!
+//! Panics are how this crate reports: it is used in tests only.
+
+pub mod client;
+pub mod container;
+pub mod debian;
+mod cleanup;
+mod lxcpath;
+pub mod process;
+pub mod pty;
+pub mod run;
+pub mod skip;
+mod suite;
+
+pub use container::Builder;
+pub use lxcpath::Lxcpath;
+pub use process::{eventually, within};
+pub use run::{Output, Running};
+pub use suite::Suite;
+
+use std::time::Duration;
+
+/// How long a command may take unless a test says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(30);

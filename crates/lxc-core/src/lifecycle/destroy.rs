@@ -42,6 +42,22 @@ impl Container {
         remove_directory_except(&directory, true, &["snaps"])
     }
 
+    /// Removes all snapshots.
+    pub fn destroy_snapshots(&self) -> Result<()> {
+        let snaps = self.directory().join("snaps");
+        let entries = match std::fs::read_dir(&snaps) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e).doing(|| format!("read {}", snaps.display())),
+        };
+        for entry in entries {
+            let entry = entry.doing(|| format!("read {}", snaps.display()))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            Container::open(&name, &snaps)?.destroy().doing(|| format!("destroy snapshot {name}"))?;
+        }
+        std::fs::remove_dir(&snaps).doing(|| format!("remove {}", snaps.display()))
+    }
+
     fn has_clones(&self, directory: &Path) -> bool {
         std::fs::read_to_string(directory.join("lxc_snapshots")).is_ok_and(|t| !matches!(t.trim(), "" | "0"))
     }

@@ -77,9 +77,9 @@ pub fn run(begin: Begin) -> Result<Exit> {
 
 /// Tells the caller of the start, and the log, why it failed.
 fn fail(error: Error, report: &mut Option<ReportEnd>) -> Error {
+    // Below the level of stderr: whoever asked for the start prints it.
+    ::log::warn!("{error}");
     let trace = log::take_ring();
-    ::log::error!("{error}");
-    log::write_lines(&trace);
     if let Some(report) = report.take() {
         report.failed(&error, &trace);
     }
@@ -144,7 +144,7 @@ impl Monitor {
         .and_then(|mut running| {
             running.set_state(State::Running);
             // The trace is of no use any more.
-            drop(log::take_ring());
+            log::drop_ring();
             if let Some(report) = report.take() {
                 report.running();
             }

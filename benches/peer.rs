@@ -1,0 +1,164 @@
+//! How long our commands take, beside those of the distribution's LXC, in the same run and alternating, so
+//! that both see the same machine. Run it with `cargo xtask bench`; an argument selects rows by a part of
+//! their name.
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lxc_testkit::{Lxcpath, Suite, container, process};
+
+/// Odd, so that the median is a measurement.
+const ROUNDS: usize = 25;
+const DEFINED: usize = 300;
+const RUNNING: usize = 30;
+
+/// What is wanted: at most this part of the peer's time.
+const TARGETS: [(&str, f64); 8] = [
+    ("start", 0.55),
+    ("stop -k", 1.0),
+    ("attach true", 0.4),
+    ("info", 0.3),
+    ("--version", 0.25),
+    ("ls -1, 300 defined", 0.15),
+    ("ls -f, 30 running", 0.15),
+    ("monitor PSS", 0.6),
+];
+
+fn main() {
+    // `cargo bench` passes --bench.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--b")).collect();
+    let is_wanted = |row: &str| wanted.is_empty() || wanted.iter().any(|w| row.contains(w.as_str()));
+    let both = [Suite::ours(), Suite::peer()];
+    println!("{:<20} {:>10} {:>10} {:>7} {:>7}", "", "ours", "peer", "ratio", "target");
+    if is_wanted("start") || is_wanted("stop -k") {
+        let [start, stop] = start_and_stop(&both);
+        row("start", "ms", start);
+        row("stop -k", "ms", stop);
+    }
+    if is_wanted("attach true") || is_wanted("info") {
+        let each = both.clone().map(|suite| Standing::new(&suite, 1));
+        let arguments = |s: usize| ["-P", each[s].dir.arg(), "-n", &each[s].names[0]].map(str::to_string).to_vec();
+        let attach = |s: usize| [arguments(s), vec!["--".into(), "true".into()]].concat();
+        row("attach true", "ms", alternate(&both, |suite, s| time(suite, "lxc-attach", &attach(s))));
+        row("info", "ms", alternate(&both, |suite, s| time(suite, "lxc-info", &arguments(s))));
+    }
+    if is_wanted("--version") {
+        let version = ["--version".to_string()];
+        row("--version", "ms", alternate(&both, |suite, _| time(suite, "lxc-info", &version)));
+    }
+    if is_wanted("ls -1, 300 defined") {
+        row("ls -1, 300 defined", "ms", list_defined(&both));
+    }
+    if is_wanted("ls -f, 30 running") || is_wanted("monitor PSS") {
+        let [list, pss] = many_running(&both);
+        row("ls -f, 30 running", "ms", list);
+        row("monitor PSS", "KiB", pss);
+    }
+}
+
+fn row(name: &str, unit: &str, [ours, peer]: [f64; 2]) {
+    let target = TARGETS.iter().find(|(n, _)| *n == name).map_or(1.0, |(_, t)| *t);
+    let ratio = ours / peer;
+    let verdict = if ratio <= target { "ok" } else { "missed" };
+    println!("{name:<20} {ours:>7.2} {unit:<3}{peer:>6.2} {unit:<3}{ratio:>7.2} {target:>7.2}  {verdict}");
+}
+
+/// Medians of something measured in turn, the one that goes first changing from round to round.
+fn alternate(both: &[Suite; 2], mut measure: impl FnMut(&Suite, usize) -> f64) -> [f64; 2] {
+    let mut all = [Vec::new(), Vec::new()];
+    for round in 0..ROUNDS + 2 {
+        for turn in 0..2 {
+            let s = (round + turn) % 2;
+            // What the one left to do in the background must not be charged to the other.
+            std::thread::sleep(Duration::from_millis(30));
+            let value = measure(&both[s], s);
+            // The first rounds fill caches.
+            if round >= 2 {
+                all[s].push(value);
+            }
+        }
+    }
+    all.map(median)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Milliseconds from before the creation of the process to after its end.
+fn time(suite: &Suite, command: &str, arguments: &[String]) -> f64 {
+    let mut command = suite.command(command);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let begin = Instant::now();
+    let output = command.output();
+    let elapsed = begin.elapsed();
+    let output = output.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    elapsed.as_secs_f64() * 1000.0
+}
+
+fn start_and_stop(both: &[Suite; 2]) -> [[f64; 2]; 2] {
+    let dir = Lxcpath::new();
+    let name = dir.busybox("bench").build();
+    let arguments: Vec<String> = ["-P", dir.arg(), "-n", &name].map(str::to_string).to_vec();
+    let kill = [arguments.clone(), vec!["-k".into()]].concat();
+    let mut stop = [Vec::new(), Vec::new()];
+    let start = alternate(both, |suite, s| {
+        let start = time(suite, "lxc-start", &arguments);
+        std::thread::sleep(Duration::from_millis(30));
+        stop[s].push(time(suite, "lxc-stop", &kill));
+        dir.gone(&name);
+        start
+    });
+    [start, stop.map(median)]
+}
+
+fn list_defined(both: &[Suite; 2]) -> [f64; 2] {
+    let dir = Lxcpath::new();
+    let rootfs = dir.join(".rootfs");
+    container::busybox_rootfs(&rootfs);
+    for _ in 0..DEFINED {
+        dir.busybox("c").rootfs(&rootfs).build();
+    }
+    let arguments = ["-P", dir.arg(), "-1"].map(str::to_string);
+    alternate(both, |suite, _| time(suite, "lxc-ls", &arguments))
+}
+
+fn many_running(both: &[Suite; 2]) -> [[f64; 2]; 2] {
+    let each = both.clone().map(|suite| Standing::new(&suite, RUNNING));
+    let list = alternate(both, |suite, s| {
+        time(suite, "lxc-ls", &["-P", each[s].dir.arg(), "-f"].map(str::to_string))
+    });
+    let pss = [0, 1].map(|s| {
+        let monitors = process::monitors(each[s].dir.path());
+        assert_eq!(monitors.len(), RUNNING, "monitors");
+        monitors.iter().map(|(pid, _)| pss(*pid)).sum::<f64>() / RUNNING as f64
+    });
+    [list, pss]
+}
+
+/// The memory of a process in KiB, what it shares with others divided among them.
+fn pss(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("read smaps_rollup");
+    let line = text.lines().find_map(|l| l.strip_prefix("Pss:")).expect("a line Pss");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Containers that run while something is measured.
+struct Standing {
+    dir: Lxcpath,
+    names: Vec<String>,
+}
+
+impl Standing {
+    fn new(suite: &Suite, count: usize) -> Standing {
+        let dir = Lxcpath::new();
+        let rootfs = dir.join(".rootfs");
+        container::busybox_rootfs(&rootfs);
+        let names: Vec<String> = (0..count).map(|_| dir.busybox("c").rootfs(&rootfs).quick().build()).collect();
+        names.iter().for_each(|name| dir.start(suite, name));
+        Standing { dir, names }
+    }
+}

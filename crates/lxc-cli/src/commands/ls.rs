@@ -1,0 +1,205 @@
+//! lxc-ls
+
+mod table;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use lxc_core::lifecycle::discover;
+use lxc_core::{Container, Kind, State};
+
+use crate::context::Context;
+use crate::getopt::{Arg, Opt, long, opt};
+use crate::table::{Command, Name};
+use table::{Column, Row};
+
+/// The command.
+pub static COMMAND: Command = Command {
+    name: "ls",
+    about: "List containers",
+    usage: "[FILTER] [OPTION…]",
+    options: OPTIONS,
+    takes_name: Name::Unused,
+    linked: true,
+    details: "Lists containers that are defined or running. Options that select combine: a container must meet all.\n\n\
+              Columns of the table: NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED.",
+    run,
+};
+
+const OPTIONS: &[Opt] = &[
+    opt('1', "line", Arg::No, "One name a line"),
+    opt('f', "fancy", Arg::No, "A table"),
+    opt('F', "fancy-format", Arg::Required("COLUMNS"), "Columns of the table, joined by commas"),
+    long("active", Arg::No, "Only containers with a monitor"),
+    long("running", Arg::No, "Only containers that run, frozen ones included"),
+    long("frozen", Arg::No, "Only frozen containers"),
+    long("stopped", Arg::No, "Only stopped containers"),
+    long("defined", Arg::No, "Only containers with a configuration"),
+    long("nesting", Arg::Optional("DEPTH"), "List containers inside containers, to this depth (5)"),
+    long("filter", Arg::Required("REGEX"), "Only names that match"),
+    opt('g', "groups", Arg::Required("GROUPS"), "Only members of all these groups, joined by commas"),
+    long("json", Arg::No, "The table as JSON"),
+];
+
+struct Selection<'a> {
+    active: bool,
+    running: bool,
+    frozen: bool,
+    stopped: bool,
+    defined: bool,
+    groups: Vec<&'a str>,
+    filter: Option<regex_lite::Regex>,
+}
+
+impl Selection<'_> {
+    fn needs_state(&self) -> bool {
+        self.running || self.frozen || self.stopped
+    }
+}
+
+fn run(context: &Context) -> anyhow::Result<i32> {
+    let fancy = context.has("fancy") || context.has("json");
+    let columns = match context.get("fancy-format").filter(|_| fancy) {
+        None => Column::DEFAULT.to_vec(),
+        Some(list) => match Column::parse_list(list) {
+            Ok(columns) => columns,
+            Err(word) => {
+                eprintln!("Invalid key: {word}");
+                return Ok(0);
+            }
+        },
+    };
+    let pattern = context.get("filter").or(match context.words() {
+        [one] => Some(one.as_str()),
+        _ => None,
+    });
+    let filter = match pattern.map(regex_lite::Regex::new) {
+        None => None,
+        Some(Ok(regex)) => Some(regex),
+        Some(Err(e)) => {
+            eprintln!("lxc-ls: --filter {}: {e}", pattern.unwrap_or_default());
+            return Ok(0);
+        }
+    };
+    let selection = Selection {
+        active: context.has("active"),
+        running: context.has("running"),
+        frozen: context.has("frozen"),
+        stopped: context.has("stopped"),
+        defined: context.has("defined"),
+        groups: context.matches.all("groups").flat_map(|g| g.split(',')).filter(|g| !g.is_empty()).collect(),
+        filter,
+    };
+    let depth = match (context.has("nesting"), context.get("nesting")) {
+        (false, _) => 0,
+        (true, depth) => depth.and_then(|d| d.parse().ok()).unwrap_or(5),
+    };
+    let mut rows = Vec::new();
+    collect(&context.lxcpath, &selection, &columns, fancy, &Place { parent: String::new(), level: 0, depth }, &mut rows)?;
+    if fancy {
+        table::fill_addresses(&mut rows, &columns);
+    }
+    print!("{}", render(context, &rows, &columns, fancy));
+    Ok(0)
+}
+
+fn render(context: &Context, rows: &[Row], columns: &[Column], fancy: bool) -> String {
+    if context.has("json") {
+        return table::json(rows, columns);
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    if fancy {
+        return table::fancy(rows, columns);
+    }
+    let names = rows.iter().map(Row::path);
+    if context.has("line") {
+        return names.map(|n| n + "\n").collect();
+    }
+    table::plain(&names.collect::<Vec<_>>(), table::terminal_width())
+}
+
+/// Where containers are listed.
+struct Place {
+    parent: String,
+    level: usize,
+    depth: usize,
+}
+
+fn collect(
+    lxcpath: &Path,
+    selection: &Selection<'_>,
+    columns: &[Column],
+    fancy: bool,
+    place: &Place,
+    rows: &mut Vec<Row>,
+) -> anyhow::Result<()> {
+    let defined: BTreeSet<String> = if selection.active && !selection.defined {
+        BTreeSet::new()
+    } else {
+        discover::defined(lxcpath)?.into_iter().collect()
+    };
+    let active: BTreeSet<String> = discover::active(lxcpath)?.into_iter().collect();
+    let names: BTreeSet<&String> = match (selection.active, selection.defined) {
+        (true, true) => defined.intersection(&active).collect(),
+        (true, false) => active.iter().collect(),
+        (false, true) => defined.iter().collect(),
+        (false, false) => defined.union(&active).collect(),
+    };
+    for name in names {
+        if selection.filter.as_ref().is_some_and(|f| !f.is_match(name)) {
+            continue;
+        }
+        let container = match Container::open(name, lxcpath) {
+            Ok(container) => container,
+            Err(e) => {
+                eprintln!("Failed to load config for {name}: {e}");
+                continue;
+            }
+        };
+        // Whoever does not listen is stopped: that need not be asked.
+        let (state, controllable) = match active.contains(name) {
+            false => (State::Stopped, true),
+            true if !fancy && !selection.needs_state() && place.depth == 0 => (State::Running, true),
+            true => match container.state() {
+                Ok(state) => (state, true),
+                Err(e) => (State::Stopped, e.kind() != Kind::Denied),
+            },
+        };
+        let groups = &container.config.values.groups;
+        let selected = (!selection.running || state != State::Stopped)
+            && (!selection.frozen || state == State::Frozen)
+            && (!selection.stopped || state == State::Stopped)
+            && selection.groups.iter().all(|g| groups.iter().any(|own| own == g));
+        if selected {
+            let row = Row::new(&container, state, controllable, fancy, columns, &place.parent, place.level);
+            rows.push(row);
+        }
+        if place.level < place.depth {
+            if let Some(inner) = inner_lxcpath(&container, state, lxcpath) {
+                let parent = format!("{}{name}/", place.parent);
+                let place = Place { parent, level: place.level + 1, depth: place.depth };
+                // What cannot be read inside is not listed.
+                let _ = collect(&inner, selection, columns, fancy, &place, rows);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same lxcpath inside a container: by the root of its init, or of its stopped root file system.
+fn inner_lxcpath(container: &Container, state: State, lxcpath: &Path) -> Option<PathBuf> {
+    let below = lxcpath.strip_prefix("/").ok()?;
+    let root = match state {
+        State::Stopped => PathBuf::from(container.config.values.rootfs.path.as_deref()?),
+        _ => PathBuf::from(format!("/proc/{}/root", container.client().init_pid().ok()?.as_raw_pid())),
+    };
+    // Found by descriptor: links inside do not lead outside.
+    let root = lxc_core::rootfs::Root::open(&root).ok()?;
+    let dir = root.open_at(below, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY).ok()?;
+    let path = lxc_core::rootfs::fd_path(std::os::fd::AsFd::as_fd(&dir));
+    // The path is used while the listing runs: the descriptor stays open as long as the process.
+    std::mem::forget(dir);
+    Some(PathBuf::from(path))
+}

@@ -1,0 +1,271 @@
+//! Rows, columns and layouts of lxc-ls.
+
+use std::fmt::Write as _;
+
+use lxc_core::lifecycle::stats::memory_and_swap;
+use lxc_core::network::query::{Interface, interfaces_of_many};
+use lxc_core::{Container, State};
+
+/// A column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Name.
+    Name,
+    /// State.
+    State,
+    /// Pid of init.
+    Pid,
+    /// Memory.
+    Ram,
+    /// Swap.
+    Swap,
+    /// lxc.start.auto
+    Autostart,
+    /// lxc.group
+    Groups,
+    /// Devices.
+    Interface,
+    /// Addresses.
+    Ipv4,
+    /// Addresses.
+    Ipv6,
+    /// Whether it has an id map.
+    Unprivileged,
+}
+
+impl Column {
+    /// Columns of the table unless others are asked for.
+    pub const DEFAULT: [Column; 7] = [
+        Column::Name,
+        Column::State,
+        Column::Autostart,
+        Column::Groups,
+        Column::Ipv4,
+        Column::Ipv6,
+        Column::Unprivileged,
+    ];
+
+    const ALL: [(Column, &'static str); 11] = [
+        (Column::Name, "NAME"),
+        (Column::State, "STATE"),
+        (Column::Pid, "PID"),
+        (Column::Ram, "RAM"),
+        (Column::Swap, "SWAP"),
+        (Column::Autostart, "AUTOSTART"),
+        (Column::Groups, "GROUPS"),
+        (Column::Interface, "INTERFACE"),
+        (Column::Ipv4, "IPV4"),
+        (Column::Ipv6, "IPV6"),
+        (Column::Unprivileged, "UNPRIVILEGED"),
+    ];
+
+    fn title(self) -> &'static str {
+        Column::ALL.iter().find(|(c, _)| *c == self).map_or("", |(_, title)| title)
+    }
+
+    /// Columns of a comma list in any case; the error is the unknown word.
+    pub fn parse_list(list: &str) -> Result<Vec<Column>, &str> {
+        list.split(',')
+            .map(str::trim)
+            .filter(|w| !w.is_empty())
+            .map(|w| Column::ALL.iter().find(|(_, t)| t.eq_ignore_ascii_case(w)).map(|(c, _)| *c).ok_or(w))
+            .collect()
+    }
+}
+
+/// What is known of one container.
+#[derive(Debug)]
+pub struct Row {
+    parent: String,
+    level: usize,
+    name: String,
+    state: State,
+    controllable: bool,
+    pid: Option<rustix::process::Pid>,
+    memory: Option<(u64, u64)>,
+    autostart: bool,
+    groups: Vec<String>,
+    interfaces: Vec<Interface>,
+    unprivileged: bool,
+}
+
+impl Row {
+    /// Asks for what the columns need.
+    pub fn new(
+        container: &Container,
+        state: State,
+        controllable: bool,
+        fancy: bool,
+        columns: &[Column],
+        parent: &str,
+        level: usize,
+    ) -> Row {
+        let values = &container.config.values;
+        let wants = |some: &[Column]| fancy && columns.iter().any(|c| some.contains(c));
+        let running = state != State::Stopped;
+        let client = container.client();
+        let network = [Column::Interface, Column::Ipv4, Column::Ipv6];
+        let pid = (running && (wants(&[Column::Pid]) || wants(&network))).then(|| client.init_pid().ok()).flatten();
+        Row {
+            parent: parent.to_string(),
+            level,
+            name: container.name().to_string(),
+            state,
+            controllable,
+            pid,
+            memory: (running && wants(&[Column::Ram, Column::Swap])).then(|| memory_and_swap(&client)),
+            autostart: values.start.auto,
+            groups: values.groups.clone(),
+            interfaces: Vec::new(),
+            unprivileged: !values.idmap.is_empty(),
+        }
+    }
+
+    /// Name with the containers that it is in.
+    pub fn path(&self) -> String {
+        format!("{}{}", self.parent, self.name)
+    }
+
+    fn addresses(&self, v6: bool) -> Vec<String> {
+        let own = self.interfaces.iter().filter(|i| i.name != "lo").flat_map(|i| &i.addresses);
+        let mut out: Vec<String> = own.filter(|a| a.is_ipv6() == v6).map(ToString::to_string).collect();
+        out.sort();
+        out
+    }
+
+    fn interface_names(&self) -> Vec<String> {
+        let mut out: Vec<String> = self.interfaces.iter().map(|i| i.name.clone()).collect();
+        out.sort();
+        out.dedup();
+        out
+    }
+
+    fn cell(&self, column: Column) -> String {
+        let dash = |text: String| if text.is_empty() { "-".to_string() } else { text };
+        let megabytes = |bytes: u64| format!("{:.2}MB", bytes as f64 / 1024.0 / 1024.0);
+        match column {
+            Column::Name if self.level == 0 => self.name.clone(),
+            Column::Name => format!("{:>width$}{}", "\\", self.name, width = self.level),
+            _ if !self.controllable => match column {
+                Column::Autostart => "0".into(),
+                Column::Unprivileged => "false".into(),
+                _ => "-".into(),
+            },
+            Column::State => self.state.to_string(),
+            Column::Pid => dash(self.pid.map(|p| p.as_raw_pid().to_string()).unwrap_or_default()),
+            Column::Ram => dash(self.memory.map(|(m, _)| megabytes(m)).unwrap_or_default()),
+            Column::Swap => dash(self.memory.map(|(_, s)| megabytes(s)).unwrap_or_default()),
+            Column::Autostart => u8::from(self.autostart).to_string(),
+            Column::Groups => dash(self.groups.join(", ")),
+            Column::Interface => dash(self.interface_names().join(", ")),
+            Column::Ipv4 => dash(self.addresses(false).join(", ")),
+            Column::Ipv6 => dash(self.addresses(true).join(", ")),
+            Column::Unprivileged => self.unprivileged.to_string(),
+        }
+    }
+}
+
+/// Reads the devices of all rows at once, where a column wants them.
+pub fn fill_addresses(rows: &mut [Row], columns: &[Column]) {
+    let wanted = [Column::Interface, Column::Ipv4, Column::Ipv6];
+    let pids: Vec<_> = rows.iter().filter_map(|r| r.pid).collect();
+    if pids.is_empty() || !columns.iter().any(|c| wanted.contains(c)) {
+        return;
+    }
+    let mut answers = interfaces_of_many(&pids).into_iter();
+    for row in rows.iter_mut().filter(|r| r.pid.is_some()) {
+        // A container that ended meanwhile has none.
+        row.interfaces = answers.next().and_then(Result::ok).unwrap_or_default();
+    }
+}
+
+/// The table: cells are left-justified and followed by a blank.
+pub fn fancy(rows: &[Row], columns: &[Column]) -> String {
+    let cells: Vec<Vec<String>> = rows.iter().map(|r| columns.iter().map(|c| r.cell(*c)).collect()).collect();
+    let width = |i: usize| {
+        let longest = cells.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
+        longest.max(columns[i].title().len())
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut out = String::new();
+    let titles: Vec<String> = columns.iter().map(|c| c.title().to_string()).collect();
+    for row in std::iter::once(&titles).chain(&cells) {
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(out, "{cell:<width$} ");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Names side by side in as many columns as fit; one a line where there is no terminal.
+pub fn plain(names: &[String], terminal: usize) -> String {
+    let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max(4);
+    let (mut out, mut used) = (String::new(), 0);
+    for name in names {
+        let _ = write!(out, "{name:<width$}");
+        used += width;
+        if used + width >= terminal {
+            out.push('\n');
+            used = 0;
+        } else {
+            out.push(' ');
+            used += 1;
+        }
+    }
+    if used > 0 {
+        out.push('\n');
+    }
+    out
+}
+
+/// Columns of the terminal that stdout, stderr or stdin is; 0 without one.
+pub fn terminal_width() -> usize {
+    let size = |fd| rustix::termios::tcgetwinsize(fd).ok().map(|s| usize::from(s.ws_col));
+    size(rustix::stdio::stdout()).or_else(|| size(rustix::stdio::stderr())).or_else(|| size(rustix::stdio::stdin())).unwrap_or(0)
+}
+
+/// An array of objects, a member for each column.
+pub fn json(rows: &[Row], columns: &[Column]) -> String {
+    use serde_json::{Map, Value, json};
+    let one = |row: &Row| -> Value {
+        let mut map = Map::new();
+        for column in columns {
+            let value = match column {
+                Column::Name => json!(row.path()),
+                Column::State => json!(row.state.name()),
+                Column::Pid => json!(row.pid.map(|p| p.as_raw_pid())),
+                Column::Ram => json!(row.memory.map(|(m, _)| m)),
+                Column::Swap => json!(row.memory.map(|(_, s)| s)),
+                Column::Autostart => json!(row.autostart),
+                Column::Groups => json!(row.groups),
+                Column::Interface => json!(row.interface_names()),
+                Column::Ipv4 => json!(row.addresses(false)),
+                Column::Ipv6 => json!(row.addresses(true)),
+                Column::Unprivileged => json!(row.unprivileged),
+            };
+            map.insert(column.title().to_ascii_lowercase(), value);
+        }
+        Value::Object(map)
+    };
+    format!("{:#}\n", Value::Array(rows.iter().map(one).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_layout_as_observed() {
+        let names = ["ct-a", "ct-c", "ct-longname-dd"].map(String::from);
+        assert_eq!(plain(&names, 0), "ct-a          \nct-c          \nct-longname-dd\n");
+        assert_eq!(plain(&names, 80), "ct-a           ct-c           ct-longname-dd \n");
+        assert_eq!(plain(&names, 31), "ct-a           ct-c          \nct-longname-dd \n");
+    }
+
+    #[test]
+    fn columns() {
+        assert_eq!(Column::parse_list("name, Pid"), Ok(vec![Column::Name, Column::Pid]));
+        assert_eq!(Column::parse_list("name,BOGUS"), Err("BOGUS"));
+    }
+}

@@ -1,0 +1,18 @@
+//! One file per command: its options, and what it does.
+
+pub mod attach;
+pub mod cgroup;
+pub mod config;
+pub mod console;
+pub mod create;
+pub mod destroy;
+pub mod execute;
+pub mod freeze;
+pub mod info;
+pub mod ls;
+pub mod monitor;
+pub mod monitord;
+pub mod run;
+pub mod start;
+pub mod stop;
+pub mod wait;

@@ -1,0 +1,88 @@
+//! Skipping: what a machine cannot do is recorded, never silently passed over.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::Suite;
+
+/// Names the file that skipped tests are recorded in, one `TEST<TAB>REASON` per line.
+pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
+
+/// Returns from the test, with a record, unless the machine has what the test needs:
+///
+/// * `needs!(root)`: the test runs as root;
+/// * `needs!(ours)`: our commands are installed (`cargo xtask test` does that);
+/// * `needs!(peer)`: the distribution's LXC is installed;
+/// * `needs!(program "name")`: a program is in `PATH`;
+/// * `needs!(cgroup_v1)`, `needs!(cgroup_v2)`: a hierarchy of that kind is mounted;
+/// * `needs!(userns)`: user namespaces may be made.
+///
+/// Several may be given, separated by commas.
+#[macro_export]
+macro_rules! needs {
+    ($($kind:ident $($name:literal)?),+ $(,)?) => {
+        $(if let Err(reason) = $crate::skip::$kind($($name)?) {
+            fn here() {}
+            $crate::skip::record(std::any::type_name_of_val(&here), &reason);
+            return;
+        })+
+    };
+}
+
+type Reason = Result<(), String>;
+
+/// See [`needs!`].
+pub fn root() -> Reason {
+    rustix::process::geteuid().is_root().then_some(()).ok_or("needs root".into())
+}
+
+/// See [`needs!`].
+pub fn ours() -> Reason {
+    Suite::find_ours().map(drop)
+}
+
+/// See [`needs!`].
+pub fn peer() -> Reason {
+    Suite::find_peer().map(drop)
+}
+
+/// See [`needs!`].
+pub fn program(name: &str) -> Reason {
+    in_path(name).map(drop).ok_or(format!("needs the program {name}"))
+}
+
+/// See [`needs!`].
+pub fn cgroup_v1() -> Reason {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let found = mounts.lines().any(|l| l.split(' ').nth(2) == Some("cgroup"));
+    found.then_some(()).ok_or("needs cgroup v1 hierarchies".into())
+}
+
+/// See [`needs!`].
+pub fn cgroup_v2() -> Reason {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let found = mounts.lines().any(|l| l.split(' ').nth(2) == Some("cgroup2"));
+    found.then_some(()).ok_or("needs a cgroup v2 hierarchy".into())
+}
+
+/// See [`needs!`].
+pub fn userns() -> Reason {
+    let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    (most.trim().parse::<u64>().unwrap_or(0) > 0).then_some(()).ok_or("needs user namespaces".into())
+}
+
+/// Where in `PATH` a program is.
+pub fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).chain([Path::new("/usr/sbin").into()]).map(|d| d.join(name)).find(|p| p.is_file())
+}
+
+/// Writes down that a test did not run. `here` is the type name of a function inside it.
+pub fn record(here: &str, reason: &str) {
+    let test = here.strip_suffix("::here").unwrap_or(here);
+    let Some(file) = std::env::var_os(FILE_VARIABLE) else { return };
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
+    // One write: lines of tests that run at the same time do not mix.
+    let written = file.and_then(|mut f| f.write_all(format!("{test}\t{reason}\n").as_bytes()));
+    written.unwrap_or_else(|e| panic!("record the skip of {test}: {e}"));
+}

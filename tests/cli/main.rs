@@ -1,0 +1,5 @@
+//! The commands, end to end: one file per command or theme.
+//!
+//! `needs!` at the top of a test says what it cannot do without; `cargo xtask test` shows what was skipped.
+
+mod start;

@@ -1,0 +1,110 @@
+//! One static program: it starts in half the time, and runs in any root file system.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup::{self, For};
+use crate::shell;
+
+/// How much the compiler optimizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// What is delivered: fat LTO, some minutes.
+    Release,
+    /// The same code without LTO.
+    Quick,
+}
+
+impl Profile {
+    /// Its name in Cargo.toml, which is also the name of the directory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Release => "release",
+            Profile::Quick => "quick",
+        }
+    }
+
+    /// Takes `--release` or `--quick` out of some options.
+    pub fn take<'a>(options: &[&'a str]) -> (Profile, Vec<&'a str>) {
+        let quick = options.contains(&"--quick");
+        let rest = options.iter().copied().filter(|o| !["--quick", "--release"].contains(o)).collect();
+        (if quick { Profile::Quick } else { Profile::Release }, rest)
+    }
+}
+
+/// `cargo xtask build`.
+pub fn command(options: &[&str]) -> Result<()> {
+    let (profile, rest) = Profile::take(options);
+    if !rest.is_empty() {
+        bail!("build: unknown options {}", rest.join(" "));
+    }
+    setup::run(For::Building)?;
+    let program = build(profile)?;
+    let size = std::fs::metadata(&program)?.len() / 1024;
+    println!("{} ({size} KiB)", program.display());
+    Ok(())
+}
+
+/// Builds; returns the program, `target/PROFILE/lxc`.
+pub fn build(profile: Profile) -> Result<PathBuf> {
+    let triple = shell::host_triple()?;
+    let plain = shell::target().join(profile.name()).join("lxc");
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--package", "lxc", "--bin", "lxc", "--profile", profile.name()]);
+    if !can_link_statically() {
+        println!("the C library cannot be linked statically here: {} will be dynamically linked", plain.display());
+        shell::run(&mut cargo)?;
+        return Ok(plain);
+    }
+    // With a target named, flags do not reach build scripts and procedural macros, which must stay dynamic.
+    let (variable, flags) = flags(&triple);
+    shell::run(cargo.args(["--target", &triple]).env(variable, flags))?;
+    let built = shell::target().join(&triple).join(profile.name()).join("lxc");
+    replace_by_link(&built, &plain)?;
+    Ok(plain)
+}
+
+/// The variable that cargo takes flags for the compiler from, and these with ours added. RUSTFLAGS hides the
+/// variable of the target.
+fn flags(triple: &str) -> (String, OsString) {
+    let of_target = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace(['-', '.'], "_"));
+    let variable = if std::env::var_os("RUSTFLAGS").is_some() { "RUSTFLAGS".into() } else { of_target };
+    let mut flags = std::env::var_os(&variable).unwrap_or_default();
+    flags.push(" -C target-feature=+crt-static");
+    (variable, flags)
+}
+
+/// Puts a hard link to `from` at `to`, in one step: a `to` that is being run is not disturbed.
+pub fn replace_by_link(from: &Path, to: &Path) -> Result<()> {
+    let dir = to.parent().context("a file has a directory")?;
+    std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    let name = to.file_name().context("a file has a name")?.to_string_lossy();
+    let new = dir.join(format!(".{name}.new"));
+    let _ = std::fs::remove_file(&new);
+    if std::fs::hard_link(from, &new).is_err() {
+        // Another file system.
+        std::fs::copy(from, &new).with_context(|| format!("copy {} to {}", from.display(), new.display()))?;
+    }
+    std::fs::rename(&new, to).with_context(|| format!("rename {} to {}", new.display(), to.display()))?;
+    // What rename(2) leaves when both are links to the same file.
+    let _ = std::fs::remove_file(&new);
+    Ok(())
+}
+
+/// Asks the C compiler, which the Rust compiler links with.
+fn can_link_statically() -> bool {
+    let compiler = Command::new("cc")
+        .args(["-static-pie", "-fPIE", "-x", "c", "-", "-o", "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut compiler) = compiler else { return false };
+    // An error shows in the exit status.
+    let _ = compiler.stdin.take().map(|mut input| input.write_all(b"int main(void) { return 0; }\n"));
+    compiler.wait().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,87 @@
+//! The layout of an installation.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{Profile, build, replace_by_link};
+use crate::setup::{self, For};
+use crate::shell;
+
+/// `cargo xtask install`.
+pub fn command(options: &[&str]) -> Result<()> {
+    let (profile, rest) = Profile::take(options);
+    let mut prefix = None;
+    let mut destdir = None;
+    let mut words = rest.iter().copied();
+    while let Some(word) = words.next() {
+        let (option, value) = word.split_once('=').map_or((word, None), |(o, v)| (o, Some(v)));
+        let place = match option {
+            "--prefix" => &mut prefix,
+            "--destdir" => &mut destdir,
+            _ => bail!("install: unknown option {word}"),
+        };
+        *place = Some(PathBuf::from(value.or_else(|| words.next()).with_context(|| format!("{word} needs a value"))?));
+    }
+    let prefix = prefix.context("install: --prefix DIR is missing")?;
+    let prefix = std::path::absolute(prefix)?;
+    setup::run(For::Building)?;
+    let place = match destdir {
+        Some(dir) => std::path::absolute(dir)?.join(prefix.strip_prefix("/")?),
+        None => prefix,
+    };
+    install(&build(profile)?, &place)?;
+    println!("installed below {}", place.display());
+    Ok(())
+}
+
+/// Installs the program and its data below a prefix.
+pub fn install(program: &Path, prefix: &Path) -> Result<()> {
+    let bin = prefix.join("bin");
+    for directory in ["bin", "lib/lxc/rootfs", "libexec/lxc", "share/lxc"] {
+        let path = prefix.join(directory);
+        std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+    }
+    // A copy of its own, so that the next build does not change what is installed.
+    let new = bin.join(".lxc.copy");
+    let _ = std::fs::remove_file(&new);
+    std::fs::copy(program, &new).with_context(|| format!("copy {} to {}", program.display(), new.display()))?;
+    let installed = bin.join("lxc");
+    std::fs::rename(&new, &installed).with_context(|| format!("rename {}", new.display()))?;
+    for command in commands(&installed)? {
+        // Not a symbolic link: AppArmor profiles attach to the path of the executable.
+        replace_by_link(&installed, &bin.join(format!("lxc-{command}")))?;
+    }
+    copy_tree(&shell::root().join("share"), &prefix.join("share/lxc"))?;
+    copy_tree(&shell::root().join("man"), &prefix.join("share/man"))?;
+    copy_tree(&shell::root().join("completions"), &prefix.join("share/bash-completion/completions"))
+}
+
+fn commands(lxc: &Path) -> Result<Vec<String>> {
+    let text = shell::read(Command::new(lxc).arg("--list-commands"))?;
+    let names: Vec<String> = text.lines().map(str::to_string).collect();
+    let plain = |n: &String| n.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if names.is_empty() || !names.iter().all(plain) {
+        bail!("{} --list-commands prints {text:?}", lxc.display());
+    }
+    Ok(names)
+}
+
+/// Copies files, if there are any; modes stay.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target).with_context(|| format!("copy {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
