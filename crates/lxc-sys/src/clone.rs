@@ -9,8 +9,8 @@ use crate::{Errno, Result, check};
 /// Where a call that makes a process returned.
 #[derive(Debug)]
 pub enum Fork {
-    /// In the new process.
-    Child,
+    /// In the new process, which has one thread.
+    Child(SingleThreaded),
     /// In the caller, with the new process's pid.
     Parent(Pid),
 }
@@ -18,17 +18,30 @@ pub enum Fork {
 /// Where [`clone3`] returned.
 #[derive(Debug)]
 pub enum Cloned {
-    /// In the new process.
-    Child,
+    /// In the new process, which has one thread.
+    Child(SingleThreaded),
     /// In the caller: pid in the caller's pid namespace, and a pidfd (close-on-exec).
     Parent(Pid, OwnedFd),
 }
 
-/// Whether the calling process has exactly one thread (one system call).
-///
-/// `/proc/self/task` is a directory whose link count is two plus the number of threads.
-pub fn is_single_threaded() -> bool {
-    rustix::fs::stat("/proc/self/task").is_ok_and(|s| s.st_nlink == 3)
+/// Proof that the calling process has exactly one thread: raw clones are only made with it, since
+/// other threads could hold locks that nobody would ever release in the child. Whoever holds it
+/// starts no thread that is still there when it is used.
+#[derive(Debug, Clone, Copy)]
+pub struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Looks (one system call). EBUSY when there are other threads.
+    ///
+    /// `/proc/self/task` is a directory whose link count is two plus the number of threads. Not for
+    /// processes that joined another mount namespace, whose /proc may not know them: they have the
+    /// proof from the call that made them.
+    pub fn check() -> Result<SingleThreaded> {
+        match rustix::fs::stat("/proc/self/task")?.st_nlink {
+            3 => Ok(SingleThreaded(())),
+            _ => Err(Errno::BUSY),
+        }
+    }
 }
 
 /// fork(2). In a process with several threads the child may call only what is safe after fork;
@@ -38,7 +51,7 @@ pub fn fork() -> Result<Fork> {
     // space in which only the calling thread exists.
     let pid = unsafe { libc::fork() };
     match check(pid.into())? {
-        0 => Ok(Fork::Child),
+        0 => Ok(Fork::Child(SingleThreaded(()))),
         pid => Ok(Fork::Parent(Pid::from_raw(pid as i32).ok_or(Errno::SRCH)?)),
     }
 }
@@ -49,12 +62,8 @@ pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 /// clone3(2) with fork semantics (own copy of memory, SIGCHLD at exit, a pidfd).
 ///
 /// `namespaces` is a mask of CLONE_NEW* (and [`SIBLING`]); with `cgroup` the child is born in that
-/// cgroup v2 directory (kernel 5.7). Refused with EBUSY when the process has other threads: they
-/// could hold locks that nobody would ever release in the child.
-pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
-    if !is_single_threaded() {
-        return Err(Errno::BUSY);
-    }
+/// cgroup v2 directory (kernel 5.7).
+pub fn clone3(_proof: SingleThreaded, namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
     let mut args = linux_raw_sys::general::clone_args {
         flags: namespaces | libc::CLONE_PIDFD as u64,
@@ -82,7 +91,7 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned>
         libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<linux_raw_sys::general::clone_args>())
     };
     match check(ret)? {
-        0 => Ok(Cloned::Child),
+        0 => Ok(Cloned::Child(SingleThreaded(()))),
         pid => {
             // SAFETY: the kernel stored a new descriptor that nobody else owns.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use lxc_config::NamespaceKind;
-use lxc_sys::clone::{Cloned, Fork, SIBLING, clone3, exit_now, fork};
+use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{Errno, process, signal, socket};
 use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -134,9 +134,9 @@ impl Container {
         let context = self.attach_context(options)?;
         let (ours, theirs) = socket::pair(SocketType::SEQPACKET).doing(|| "make a socket pair")?;
         let transient = match make_transient(&context)? {
-            Fork::Child => {
+            Fork::Child(alone) => {
                 drop(ours);
-                exit_now(transient(&context, options, payload, &theirs))
+                exit_now(transient(alone, &context, options, payload, &theirs))
             }
             Fork::Parent(pid) => pid,
         };
@@ -267,8 +267,8 @@ fn open_terminal(client: &Client) -> Result<Pty> {
 fn make_transient(context: &Context) -> Result<Fork> {
     let what = || "make the transient process";
     let Some(unified) = &context.groups.unified else { return fork().doing(what) };
-    match clone3(0, Some(unified.as_fd())) {
-        Ok(Cloned::Child) => Ok(Fork::Child),
+    match SingleThreaded::check().and_then(|alone| clone3(alone, 0, Some(unified.as_fd()))) {
+        Ok(Cloned::Child(alone)) => Ok(Fork::Child(alone)),
         Ok(Cloned::Parent(pid, _)) => Ok(Fork::Parent(pid)),
         // Several threads, an old kernel, or no permission at the common ancestor.
         Err(e) => {
@@ -283,8 +283,14 @@ fn make_transient(context: &Context) -> Result<Fork> {
 }
 
 /// The transient process: cgroups, namespaces, then the attached process as a sibling.
-fn transient(context: &Context, options: &Options, payload: &Payload, channel: &OwnedFd) -> i32 {
-    match enter(context, options, payload, channel) {
+fn transient(
+    alone: SingleThreaded,
+    context: &Context,
+    options: &Options,
+    payload: &Payload,
+    channel: &OwnedFd,
+) -> i32 {
+    match enter(alone, context, options, payload, channel) {
         Ok(()) => 0,
         Err(e) => {
             let _ = socket::send(channel.as_fd(), &[b"F", e.to_bytes().as_slice()].concat(), &[], false);
@@ -293,7 +299,13 @@ fn transient(context: &Context, options: &Options, payload: &Payload, channel: &
     }
 }
 
-fn enter(context: &Context, options: &Options, payload: &Payload, channel: &OwnedFd) -> Result<()> {
+fn enter(
+    alone: SingleThreaded,
+    context: &Context,
+    options: &Options,
+    payload: &Payload,
+    channel: &OwnedFd,
+) -> Result<()> {
     let mut go = [0; 1];
     let message = socket::receive(channel.as_fd(), &mut go, RecvFlags::empty()).doing(|| "wait for the caller")?;
     if message.len == 0 {
@@ -312,8 +324,8 @@ fn enter(context: &Context, options: &Options, payload: &Payload, channel: &Owne
             rustix::process::chdir("/").doing(|| "change to /")?;
         }
     }
-    match clone3(SIBLING, None).doing(|| "make the attached process")? {
-        Cloned::Child => exit_now(inside::run(context, options, payload, channel)),
+    match clone3(alone, SIBLING, None).doing(|| "make the attached process")? {
+        Cloned::Child(_) => exit_now(inside::run(context, options, payload, channel)),
         Cloned::Parent(pid, pidfd) => {
             let bytes = [b"P", pid.as_raw_pid().to_ne_bytes().as_slice()].concat();
             socket::send(channel.as_fd(), &bytes, &[pidfd.as_fd()], false).doing(|| "tell the caller").map(drop)

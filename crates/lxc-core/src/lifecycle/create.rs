@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lxc_sys::clone::{Cloned, clone3, exit_now};
+use lxc_sys::clone::{Cloned, SingleThreaded, clone3, exit_now};
 use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::container::Container;
@@ -174,9 +174,9 @@ fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) -> R
     if identity.is_some() {
         flags |= libc::CLONE_NEWUSER as u64;
     }
-    let cloned = clone3(flags, None).doing(|| "make a process for the template")?;
+    let cloned = SingleThreaded::check().and_then(|alone| clone3(alone, flags, None)).doing(|| "make a process for the template")?;
     let (pid, pidfd) = match cloned {
-        Cloned::Child => {
+        Cloned::Child(_) => {
             drop(ours);
             let run = || -> Result<()> {
                 if let Some(identity) = identity {

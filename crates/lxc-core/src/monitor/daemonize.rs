@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use lxc_config::Config;
-use lxc_sys::clone::{Cloned, Fork, clone3, exit_now, fork};
+use lxc_sys::clone::{Cloned, Fork, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{process, title};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::WaitOptions;
@@ -47,9 +47,9 @@ pub fn start(
     let early = |error| StartFailure { error, trace: String::new() };
     let (reader, report) = report_pair().map_err(early)?;
     match fork().doing(|| "fork the monitor").map_err(early)? {
-        Fork::Child => {
+        Fork::Child(alone) => {
             drop(reader);
-            exit_now(transient(plan, config, listener, report, cgroup_use))
+            exit_now(transient(alone, plan, config, listener, report, cgroup_use))
         }
         Fork::Parent(pid) => {
             drop((report, listener));
@@ -66,7 +66,14 @@ fn wait(transient: rustix::process::Pid, reader: ReportReader) -> std::result::R
 }
 
 /// The process between: it makes the monitor's cgroups, so that the monitor is born in them.
-fn transient(plan: Plan, config: Config, listener: OwnedFd, report: ReportEnd, cgroup_use: Option<&str>) -> i32 {
+fn transient(
+    alone: SingleThreaded,
+    plan: Plan,
+    config: Config,
+    listener: OwnedFd,
+    report: ReportEnd,
+    cgroup_use: Option<&str>,
+) -> i32 {
     log::start_ring();
     if let Err(e) = detach(&plan, &listener, &report) {
         report.failed(&e, &log::take_ring());
@@ -79,10 +86,10 @@ fn transient(plan: Plan, config: Config, listener: OwnedFd, report: ReportEnd, c
             return 1;
         }
     };
-    let made = clone3(0, groups.unified_dir().map(AsFd::as_fd));
+    let made = clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd));
     match made {
         Ok(Cloned::Parent(..)) => 0,
-        Ok(Cloned::Child) => monitor(Begin { plan, config, listener, layout, groups, report: Some(report) }),
+        Ok(Cloned::Child(_)) => monitor(Begin { plan, config, listener, layout, groups, report: Some(report) }),
         Err(e) => {
             groups.remove(&layout);
             report.failed(&Error::os("clone the monitor", e), &log::take_ring());

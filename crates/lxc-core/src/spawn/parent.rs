@@ -6,7 +6,7 @@ use std::process::Command;
 
 use lxc_config::device_rule::DeviceEntry;
 use lxc_config::{HookType, IdKind, NamespaceKind, NetType};
-use lxc_sys::clone::{Cloned, Fork, SIBLING, clone3, exit_now, fork};
+use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{Errno, signal, socket};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::net::{RecvFlags, SocketType};
@@ -74,7 +74,7 @@ pub fn spawn(
         None => None,
     };
     let cloned = match make_child(plan, &inputs.share, payload)? {
-        Cloned::Child => {
+        Cloned::Child(_) => {
             drop(channel);
             exit_now(child::run(plan, inputs, childs_end))
         }
@@ -119,16 +119,19 @@ fn make_child(plan: &Plan, share: &[(NamespaceKind, OwnedFd)], payload: &GroupSe
     let flags = plan.namespaces.at_clone();
     let cgroup = payload.unified_dir();
     if share.is_empty() {
-        return clone3(flags, cgroup.map(AsFd::as_fd)).doing(what).map_err(|e| explain_clone(e, plan));
+        return SingleThreaded::check()
+            .and_then(|alone| clone3(alone, flags, cgroup.map(AsFd::as_fd)))
+            .doing(what)
+            .map_err(|e| explain_clone(e, plan));
     }
     let (ours, helpers) = socket::pair(SocketType::SEQPACKET).doing(what)?;
     match fork().doing(what)? {
-        Fork::Child => {
+        Fork::Child(alone) => {
             drop(ours);
             let made = child::join_shared(share)
-                .and_then(|()| clone3(flags | SIBLING, cgroup.map(AsFd::as_fd)).doing(what));
+                .and_then(|()| clone3(alone, flags | SIBLING, cgroup.map(AsFd::as_fd)).doing(what));
             let (bytes, fd) = match made {
-                Ok(Cloned::Child) => return Ok(Cloned::Child),
+                Ok(Cloned::Child(alone)) => return Ok(Cloned::Child(alone)),
                 Ok(Cloned::Parent(pid, pidfd)) => (pid.as_raw_pid().to_ne_bytes().to_vec(), Some(pidfd)),
                 Err(e) => (e.to_bytes(), None),
             };

@@ -35,7 +35,7 @@ fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Resul
     let before = signal::block(&handled).doing(|| "block signals")?;
     let signals = signal::signalfd(&handled).doing(|| "make a signalfd")?;
     let command = match fork().doing(|| "fork the command")? {
-        Fork::Child => {
+        Fork::Child(_) => {
             let failed = |e: Error| -> ! {
                 log::error!("{e}");
                 exit_now(EXEC_FAILED)
