@@ -38,7 +38,8 @@ fn main() {
     }
     if is_wanted("attach true") || is_wanted("info") {
         let each = both.clone().map(|suite| Standing::new(&suite, 1));
-        let arguments = |s: usize| ["-P", each[s].dir.arg(), "-n", &each[s].names[0]].map(str::to_string).to_vec();
+        let arguments =
+            |s: usize| ["-P", each[s].dir.arg(), "-n", &each[s].names[0]].map(str::to_string).to_vec();
         let attach = |s: usize| [arguments(s), vec!["--".into(), "true".into()]].concat();
         row("attach true", "ms", alternate(&both, |suite, s| time(suite, "lxc-attach", &attach(s))));
         row("info", "ms", alternate(&both, |suite, s| time(suite, "lxc-info", &arguments(s))));
@@ -61,7 +62,7 @@ fn row(name: &str, unit: &str, [ours, peer]: [f64; 2]) {
     let target = TARGETS.iter().find(|(n, _)| *n == name).map_or(1.0, |(_, t)| *t);
     let ratio = ours / peer;
     let verdict = if ratio <= target { "ok" } else { "missed" };
-    println!("{name:<20} {ours:>7.2} {unit:<3}{peer:>6.2} {unit:<3}{ratio:>7.2} {target:>7.2}  {verdict}");
+    println!("{name:<20} {ours:>6.2} {unit:<3} {peer:>6.2} {unit:<3} {ratio:>7.2} {target:>7.2}  {verdict}");
 }
 
 /// Medians of something measured in turn, the one that goes first changing from round to round.
@@ -109,7 +110,7 @@ fn start_and_stop(both: &[Suite; 2]) -> [[f64; 2]; 2] {
         let start = time(suite, "lxc-start", &arguments);
         std::thread::sleep(Duration::from_millis(30));
         stop[s].push(time(suite, "lxc-stop", &kill));
-        dir.gone(&name);
+        dir.gone(suite, &name);
         start
     });
     [start, stop.map(median)]
@@ -157,7 +158,8 @@ impl Standing {
         let dir = Lxcpath::new();
         let rootfs = dir.join(".rootfs");
         container::busybox_rootfs(&rootfs);
-        let names: Vec<String> = (0..count).map(|_| dir.busybox("c").rootfs(&rootfs).quick().build()).collect();
+        let names: Vec<String> =
+            (0..count).map(|_| dir.busybox("c").rootfs(&rootfs).quick().build()).collect();
         names.iter().for_each(|name| dir.start(suite, name));
         Standing { dir, names }
     }

@@ -18,6 +18,16 @@ pub fn run(options: &[&str]) -> Result<()> {
     install(&build(profile)?, &prefix)?;
     let mut cargo = shell::cargo();
     // The program that measures needs no LTO.
-    cargo.args(["bench", "--quiet", "--profile", "quick", "--package", "lxc-testkit", "--bench", "peer", "--"]);
+    cargo.args([
+        "bench",
+        "--quiet",
+        "--profile",
+        "quick",
+        "--package",
+        "lxc-testkit",
+        "--bench",
+        "peer",
+        "--",
+    ]);
     shell::run(cargo.args(rest).env("LXC_TEST_PREFIX", prefix))
 }

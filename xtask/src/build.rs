@@ -56,7 +56,10 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
     cargo.args(["build", "--package", "lxc", "--bin", "lxc", "--profile", profile.name()]);
     if !can_link_statically() {
-        println!("the C library cannot be linked statically here: {} will be dynamically linked", plain.display());
+        println!(
+            "the C library cannot be linked statically here: {} will be dynamically linked",
+            plain.display()
+        );
         shell::run(&mut cargo)?;
         return Ok(plain);
     }

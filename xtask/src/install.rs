@@ -22,7 +22,9 @@ pub fn command(options: &[&str]) -> Result<()> {
             "--destdir" => &mut destdir,
             _ => bail!("install: unknown option {word}"),
         };
-        *place = Some(PathBuf::from(value.or_else(|| words.next()).with_context(|| format!("{word} needs a value"))?));
+        *place = Some(PathBuf::from(
+            value.or_else(|| words.next()).with_context(|| format!("{word} needs a value"))?,
+        ));
     }
     let prefix = prefix.context("install: --prefix DIR is missing")?;
     let prefix = std::path::absolute(prefix)?;
@@ -46,7 +48,8 @@ pub fn install(program: &Path, prefix: &Path) -> Result<()> {
     // A copy of its own, so that the next build does not change what is installed.
     let new = bin.join(".lxc.copy");
     let _ = std::fs::remove_file(&new);
-    std::fs::copy(program, &new).with_context(|| format!("copy {} to {}", program.display(), new.display()))?;
+    std::fs::copy(program, &new)
+        .with_context(|| format!("copy {} to {}", program.display(), new.display()))?;
     let installed = bin.join("lxc");
     std::fs::rename(&new, &installed).with_context(|| format!("rename {}", new.display()))?;
     for command in commands(&installed)? {
@@ -80,7 +83,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), &target).with_context(|| format!("copy {}", entry.path().display()))?;
+            std::fs::copy(entry.path(), &target)
+                .with_context(|| format!("copy {}", entry.path().display()))?;
         }
     }
     Ok(())

@@ -50,7 +50,10 @@ pub fn run(purpose: For) -> Result<()> {
 }
 
 fn missing<'a>(wanted: &[&'a str]) -> Result<Vec<&'a str>> {
-    let query = Command::new("dpkg-query").args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(wanted).output()?;
+    let query = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Package} ${db:Status-Status}\n"])
+        .args(wanted)
+        .output()?;
     // Its exit status is 1 when one of the names is unknown.
     let text = String::from_utf8_lossy(&query.stdout);
     Ok(wanted.iter().copied().filter(|p| !text.lines().any(|l| l == format!("{p} installed"))).collect())

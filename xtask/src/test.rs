@@ -21,7 +21,8 @@ pub fn run(filter: &[&str]) -> Result<()> {
     let _ = std::fs::remove_file(&skips);
     std::fs::write(&skips, "").with_context(|| format!("write {}", skips.display()))?;
 
-    let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
+    let nextest =
+        Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
     let mut counts = Counts::default();
     let mut runs: Vec<Vec<&str>> = Vec::new();
     if nextest {
@@ -59,7 +60,13 @@ impl Counts {
 }
 
 /// Runs cargo, with its output shown and counted.
-fn one(arguments: &[&str], filter: &[&str], prefix: &Path, skips: &Path, runner: Option<&str>) -> Result<Counts> {
+fn one(
+    arguments: &[&str],
+    filter: &[&str],
+    prefix: &Path,
+    skips: &Path,
+    runner: Option<&str>,
+) -> Result<Counts> {
     let mut cargo = shell::cargo();
     cargo.args(arguments).args(filter).env("LXC_TEST_PREFIX", prefix).env("LXC_TEST_SKIPS", skips);
     cargo.env("CARGO_TERM_COLOR", "never");
@@ -98,7 +105,8 @@ fn number_before(line: &str, word: &str) -> usize {
 }
 
 fn can_sudo() -> bool {
-    let quiet = |c: &mut Command| c.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    let quiet =
+        |c: &mut Command| c.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
     quiet(Command::new("sudo").args(["-n", "true"]))
 }
 
@@ -130,7 +138,8 @@ mod tests {
 
     #[test]
     fn counts_are_found() {
-        let nextest = "     Summary [   1.2s] 30 tests run: 27 passed (1 slow), 2 failed, 1 timed out, 4 skipped";
+        let nextest =
+            "     Summary [   1.2s] 30 tests run: 27 passed (1 slow), 2 failed, 1 timed out, 4 skipped";
         assert_eq!(number_before(nextest, " passed"), 27);
         assert_eq!(number_before(nextest, " failed"), 2);
         assert_eq!(number_before(nextest, " timed out"), 1);

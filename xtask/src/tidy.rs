@@ -1,1 +1,4 @@
-use anyhow::Result; pub fn run() -> Result<()> { Ok(()) }
+use anyhow::Result;
+pub fn run() -> Result<()> {
+    Ok(())
+}

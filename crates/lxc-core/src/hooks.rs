@@ -128,9 +128,10 @@ impl HookContext {
         match (status.code(), status.signal()) {
             (Some(0), _) => Ok(()),
             (Some(code), _) => Err(Error::new(Kind::Failed, format!("{} exited with status {code}", what()))),
-            (None, signal) => {
-                Err(Error::new(Kind::Failed, format!("{} was killed by signal {}", what(), signal.unwrap_or(0))))
-            }
+            (None, signal) => Err(Error::new(
+                Kind::Failed,
+                format!("{} was killed by signal {}", what(), signal.unwrap_or(0)),
+            )),
         }
     }
 }

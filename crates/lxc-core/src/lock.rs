@@ -19,8 +19,9 @@ pub struct Lock {
 
 /// Waits for the lock on a container's files. Upstream's programs respect it too.
 pub fn lock_container(lxcpath: &Path, name: &str) -> Result<Lock> {
-    let run = paths::runtime_dir()
-        .ok_or_else(|| Error::new(Kind::Failed, "neither XDG_RUNTIME_DIR nor HOME is set: no place for locks"))?;
+    let run = paths::runtime_dir().ok_or_else(|| {
+        Error::new(Kind::Failed, "neither XDG_RUNTIME_DIR nor HOME is set: no place for locks")
+    })?;
     let mut dir = run.join("lxc/lock").into_os_string();
     dir.push("/");
     dir.push(lxcpath.as_os_str());

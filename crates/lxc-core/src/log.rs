@@ -245,7 +245,8 @@ pub fn take_ring() -> Vec<String> {
         Ok(mut state) => {
             let ring = state.ring.take().unwrap_or_default();
             if let Some(file) = &mut state.file {
-                let missing: String = ring.iter().filter(|(_, written)| !written).map(|(l, _)| l.as_str()).collect();
+                let missing: String =
+                    ring.iter().filter(|(_, written)| !written).map(|(l, _)| l.as_str()).collect();
                 let _ = file.write_all(missing.as_bytes());
             }
             ring.into_iter().map(|(line, _)| line).collect()

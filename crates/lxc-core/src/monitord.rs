@@ -20,8 +20,9 @@ const IDLE: Duration = Duration::from_secs(30);
 const MAX_CLIENTS: usize = 1024;
 
 fn address(lxcpath: &Path) -> Result<Vec<u8>> {
-    monitord_socket(lxcpath)
-        .ok_or_else(|| Error::invalid(format!("{}: the path is too long for lxc-monitord", lxcpath.display())))
+    monitord_socket(lxcpath).ok_or_else(|| {
+        Error::invalid(format!("{}: the path is too long for lxc-monitord", lxcpath.display()))
+    })
 }
 
 /// Connects to the daemon of an lxcpath.
@@ -41,7 +42,8 @@ pub fn quit(lxcpath: &Path) -> Result<()> {
 /// # Errors
 /// Another daemon serves this lxcpath, or the FIFO or socket cannot be made.
 pub fn serve(lxcpath: &Path, stay: bool, ready: impl FnOnce()) -> Result<()> {
-    let path = monitord_fifo(lxcpath).ok_or_else(|| Error::new(Kind::Failed, "there is no runtime directory"))?;
+    let path =
+        monitord_fifo(lxcpath).ok_or_else(|| Error::new(Kind::Failed, "there is no runtime directory"))?;
     let what = || format!("make {}", path.display());
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).doing(what)?;
@@ -52,7 +54,8 @@ pub fn serve(lxcpath: &Path, stay: bool, ready: impl FnOnce()) -> Result<()> {
     }
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fifo = rustix::fs::open(&path, flags, Mode::empty()).doing(what)?;
-    lock::try_lock_posix(fifo.as_fd()).doing(|| format!("lock {}: another lxc-monitord runs", path.display()))?;
+    lock::try_lock_posix(fifo.as_fd())
+        .doing(|| format!("lock {}: another lxc-monitord runs", path.display()))?;
     let listener = socket::listen_abstract(&address(lxcpath)?).doing(|| "make the socket of lxc-monitord")?;
     let ending = SignalSet::empty().with(libc::SIGTERM);
     signal::block(&SignalSet::all().without(libc::SIGSEGV).without(libc::SIGBUS).without(libc::SIGILL))

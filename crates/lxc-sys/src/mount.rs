@@ -6,13 +6,7 @@ use crate::{Result, check};
 
 /// Gives a mount (with `recursive`: the whole tree) of a detached descriptor an id mapping.
 pub fn set_idmap(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, recursive: bool) -> Result<()> {
-    set_attributes(
-        tree,
-        libc::MOUNT_ATTR_IDMAP,
-        0,
-        Some(user_namespace),
-        recursive,
-    )
+    set_attributes(tree, libc::MOUNT_ATTR_IDMAP, 0, Some(user_namespace), recursive)
 }
 
 /// Sets and clears MOUNT_ATTR_* of the mount behind a descriptor.

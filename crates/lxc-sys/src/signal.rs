@@ -122,7 +122,11 @@ pub fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<Received>> {
         Ok(n) if n as usize == size => {
             // SAFETY: the kernel filled the structure, which is plain data.
             let info = unsafe { info.assume_init() };
-            Ok(Some(Received { signal: info.ssi_signo as i32, pid: info.ssi_pid as i32, code: info.ssi_code }))
+            Ok(Some(Received {
+                signal: info.ssi_signo as i32,
+                pid: info.ssi_pid as i32,
+                code: info.ssi_code,
+            }))
         }
         Ok(_) | Err(Errno::AGAIN) => Ok(None),
         Err(e) => Err(e),
@@ -133,7 +137,13 @@ pub fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<Received>> {
 pub fn send_to_pidfd(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: a null siginfo is allowed; no other pointers.
     check(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::c_void>(), 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::c_void>(),
+            0,
+        )
     })
     .map(drop)
 }

@@ -46,7 +46,8 @@ pub(crate) fn cgroups(name: &str) {
 
 fn remove(group: &Path) -> bool {
     let pids = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    for pid in pids.lines().filter_map(|l| l.parse().ok()).filter(|&p: &u32| p > 1 && p != std::process::id()) {
+    for pid in pids.lines().filter_map(|l| l.parse().ok()).filter(|&p: &u32| p > 1 && p != std::process::id())
+    {
         kill(pid, Signal::KILL);
     }
     for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {

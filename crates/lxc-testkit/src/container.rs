@@ -5,8 +5,21 @@ use std::path::{Path, PathBuf};
 
 use crate::{Lxcpath, skip};
 
-const DIRECTORIES: &[&str] =
-    &["bin", "dev", "etc/init.d", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr/bin", "var/log", "var/run"];
+const DIRECTORIES: &[&str] = &[
+    "bin",
+    "dev",
+    "etc/init.d",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sbin",
+    "sys",
+    "tmp",
+    "usr/bin",
+    "var/log",
+    "var/run",
+];
 
 /// What the scripts of the tests use.
 const APPLETS: &str = "sh ash awk basename cat chmod chown cp cut date dd df dirname echo env false find free getty \
@@ -120,13 +133,15 @@ pub fn busybox_rootfs(root: &Path) {
     for directory in DIRECTORIES {
         std::fs::create_dir_all(root.join(directory)).expect("create a directory of the root file system");
     }
-    std::fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777)).expect("set the mode of /tmp");
+    std::fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777))
+        .expect("set the mode of /tmp");
     std::fs::copy(busybox, root.join("bin/busybox")).expect("copy busybox");
     for applet in APPLETS.split_whitespace() {
         symlink("busybox", root.join("bin").join(applet)).expect("link an applet");
     }
     symlink("../bin/busybox", root.join("sbin/init")).expect("link /sbin/init");
-    let write = |name: &str, text: &str| std::fs::write(root.join(name), text).expect("write a file of the system");
+    let write =
+        |name: &str, text: &str| std::fs::write(root.join(name), text).expect("write a file of the system");
     write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n");
     write("etc/group", "root:x:0:\nuser:x:1000:\n");
     write("etc/inittab", INITTAB);

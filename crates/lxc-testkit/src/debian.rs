@@ -19,9 +19,11 @@ pub fn rootfs() -> Result<PathBuf, String> {
     std::fs::create_dir_all(&cache).map_err(|e| format!("create {}: {e}", cache.display()))?;
     // The name says what is in it: another set of packages is another directory.
     let root = cache.join(format!("debian-{SUITE}-{}", PACKAGES.replace(',', "-")));
-    let lock = rustix::fs::open(cache.join("lock"), OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, Mode::RUSR)
+    let lock =
+        rustix::fs::open(cache.join("lock"), OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, Mode::RUSR)
+            .map_err(|e| format!("lock {}: {e}", cache.display()))?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive)
         .map_err(|e| format!("lock {}: {e}", cache.display()))?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| format!("lock {}: {e}", cache.display()))?;
     if root.is_dir() { Ok(root) } else { make(&root).map(|()| root) }
 }
 

@@ -7,10 +7,10 @@
 //!
 //! Panics are how this crate reports: it is used in tests only.
 
+mod cleanup;
 pub mod client;
 pub mod container;
 pub mod debian;
-mod cleanup;
 mod lxcpath;
 pub mod process;
 pub mod pty;

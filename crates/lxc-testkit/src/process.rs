@@ -44,7 +44,10 @@ pub fn alive(pid: u32) -> bool {
 /// The monitors of the containers in one lxcpath: process and container name.
 pub fn monitors(lxcpath: &Path) -> Vec<(u32, String)> {
     let title = format!("[lxc monitor] {} ", lxcpath.display());
-    all().into_iter().filter_map(|pid| Some((pid, command_line(pid).strip_prefix(&title)?.to_string()))).collect()
+    all()
+        .into_iter()
+        .filter_map(|pid| Some((pid, command_line(pid).strip_prefix(&title)?.to_string())))
+        .collect()
 }
 
 /// A namespace of a process, such as `net:[4026531840]`.
@@ -62,7 +65,8 @@ pub fn status(pid: u32, label: &str) -> String {
 /// Mount points at or below a directory, in the order they were mounted.
 pub fn mounts_below(directory: &Path) -> Vec<PathBuf> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").expect("read mountinfo");
-    let points = table.lines().filter_map(|l| l.split(' ').nth(4)).map(|p| PathBuf::from(p.replace("\\040", " ")));
+    let points =
+        table.lines().filter_map(|l| l.split(' ').nth(4)).map(|p| PathBuf::from(p.replace("\\040", " ")));
     points.filter(|p| p.starts_with(directory)).collect()
 }
 
@@ -91,7 +95,9 @@ fn find_cgroups(directory: &Path, container: &str, depth: usize, found: &mut Vec
         let name = entry.file_name().to_string_lossy().into_owned();
         let own = name.strip_prefix("lxc.payload.").or_else(|| name.strip_prefix("lxc.monitor."));
         // `-1` and so on is what is appended when the name is taken.
-        if own.is_some_and(|n| n == container || n.strip_prefix(container).is_some_and(|n| n.starts_with('-'))) {
+        if own
+            .is_some_and(|n| n == container || n.strip_prefix(container).is_some_and(|n| n.starts_with('-')))
+        {
             found.push(entry.path());
         } else if depth > 0 {
             find_cgroups(&entry.path(), container, depth - 1, found);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// A command on a terminal of its own.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl Terminal {
     /// # Panics
     /// When there is no terminal to be had, or the command cannot be started.
     pub fn spawn(command: &Command, rows: u16, columns: u16) -> Terminal {
-        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("open a terminal");
+        let near =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("open a terminal");
         grantpt(&near).expect("grantpt");
         unlockpt(&near).expect("unlockpt");
         let name = ptsname(&near, Vec::new()).expect("ptsname");
@@ -98,8 +99,26 @@ impl Terminal {
                 let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
                 return (code, String::from_utf8_lossy(&self.seen).into_owned());
             }
-            assert!(Instant::now() < end, "the command does not end; seen: {:?}", String::from_utf8_lossy(&self.seen));
+            assert!(
+                Instant::now() < end,
+                "the command does not end; seen: {:?}",
+                String::from_utf8_lossy(&self.seen)
+            );
         }
+    }
+
+    /// Waits for the command's end; returns its exit status, and whether the terminal is as people need it.
+    ///
+    /// # Panics
+    /// When it does not end within thirty seconds.
+    #[track_caller]
+    pub fn expect_end_and_mode(self) -> (i32, bool) {
+        let far = self.far.try_clone().expect("duplicate the terminal");
+        let near = self.near.try_clone().expect("duplicate the terminal");
+        let (code, _) = self.wait();
+        let cooked = is_cooked(&far);
+        drop(near);
+        (code, cooked)
     }
 
     /// The process of the command.
@@ -109,9 +128,7 @@ impl Terminal {
 
     /// Whether the terminal is in the mode that people need: it edits lines and echoes.
     pub fn is_cooked(&self) -> bool {
-        use rustix::termios::LocalModes;
-        let modes = tcgetattr(&self.far).expect("tcgetattr").local_modes;
-        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+        is_cooked(&self.far)
     }
 
     /// Reads once; false when nothing came in time.
@@ -138,6 +155,11 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn is_cooked(terminal: impl AsFd) -> bool {
+    let modes = tcgetattr(terminal).expect("tcgetattr").local_modes;
+    modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
 }
 
 fn set_size(terminal: impl AsFd, rows: u16, columns: u16) {

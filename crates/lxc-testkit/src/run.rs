@@ -36,6 +36,12 @@ impl Output {
         self.stderr
     }
 
+    /// The messages on standard error. The peer's have a place in its sources before the text, which no
+    /// script can rely on: it is taken out.
+    pub fn messages(&self) -> Vec<String> {
+        self.stderr.lines().map(without_source_location).collect()
+    }
+
     /// Checks the status only.
     #[track_caller]
     pub fn exits(self, code: i32) -> Output {
@@ -146,6 +152,14 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `P: NAME: TEXT` for `P: NAME: ../src/lxc/FILE.c: FUNCTION: LINE TEXT`.
+fn without_source_location(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("../src/") else { return line.into() };
+    let mut words = rest.splitn(4, ' ');
+    let text = words.by_ref().nth(3);
+    format!("{before}{}", text.unwrap_or_default())
 }
 
 fn code(status: ExitStatus) -> i32 {

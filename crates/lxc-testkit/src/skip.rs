@@ -74,7 +74,10 @@ pub fn userns() -> Reason {
 /// Where in `PATH` a program is.
 pub fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).chain([Path::new("/usr/sbin").into()]).map(|d| d.join(name)).find(|p| p.is_file())
+    std::env::split_paths(&path)
+        .chain([Path::new("/usr/sbin").into()])
+        .map(|d| d.join(name))
+        .find(|p| p.is_file())
 }
 
 /// Writes down that a test did not run. `here` is the type name of a function inside it.

@@ -35,6 +35,18 @@ impl Suite {
         [Suite::find_ours(), Suite::find_peer()].into_iter().flatten().collect()
     }
 
+    /// Does the same with each suite that is installed; the results must be equal.
+    ///
+    /// # Panics
+    /// When they differ.
+    #[track_caller]
+    pub fn compare<T: PartialEq + std::fmt::Debug>(act: impl Fn(&Suite) -> T) {
+        let ours = act(&Suite::ours());
+        if let Ok(peer) = Suite::find_peer() {
+            assert_eq!(ours, act(&peer), "ours on the left, the peer on the right");
+        }
+    }
+
     pub(crate) fn find_ours() -> Result<Suite, String> {
         let staged = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-prefix");
         let prefix = std::env::var_os("LXC_TEST_PREFIX").map_or(staged, PathBuf::from);

@@ -29,16 +29,36 @@ pub static COMMAND: Command = Command {
 };
 
 const OPTIONS: &[Opt] = &[
-    opt('e', "elevated-privileges", Arg::Optional("LIST"), "Keep privileges: CGROUP, CAP, LSM joined by |; all without a list"),
+    opt(
+        'e',
+        "elevated-privileges",
+        Arg::Optional("LIST"),
+        "Keep privileges: CGROUP, CAP, LSM joined by |; all without a list",
+    ),
     opt('a', "arch", Arg::Required("ARCH"), "Architecture that the kernel reports to the command"),
-    opt('s', "namespaces", Arg::Required("LIST"), "Join only these: MOUNT, PID, UTSNAME, IPC, USER, NETWORK joined by |; implies -e"),
-    opt('R', "remount-sys-proc", Arg::No, "Mount /proc and /sys anew where the mount namespace is not joined"),
+    opt(
+        's',
+        "namespaces",
+        Arg::Required("LIST"),
+        "Join only these: MOUNT, PID, UTSNAME, IPC, USER, NETWORK joined by |; implies -e",
+    ),
+    opt(
+        'R',
+        "remount-sys-proc",
+        Arg::No,
+        "Mount /proc and /sys anew where the mount namespace is not joined",
+    ),
     long("clear-env", Arg::No, "Begin with an empty environment"),
     long("keep-env", Arg::No, "Keep the caller's environment (the default)"),
     opt('L', "pty-log", Arg::Required("FILE"), "Append what appears on the terminal to FILE"),
     opt('v', "set-var", Arg::Required("VAR=VALUE"), "Set a variable"),
     long("keep-var", Arg::Required("VAR"), "Keep this variable with --clear-env"),
-    opt('f', "rcfile", Arg::Required("FILE"), "Read the configuration from FILE instead of the container's own"),
+    opt(
+        'f',
+        "rcfile",
+        Arg::Required("FILE"),
+        "Read the configuration from FILE instead of the container's own",
+    ),
     opt('u', "uid", Arg::Required("UID"), "Run as this user of the container"),
     opt('g', "gid", Arg::Required("GID"), "Run as this group of the container"),
     opt('c', "context", Arg::Required("LABEL"), "Security label of the command, where the host has labels"),
@@ -55,7 +75,8 @@ fn parse_namespaces(list: &str) -> anyhow::Result<u64> {
             other => other,
         };
         let kind = NamespaceKind::ALL.into_iter().find(|k| k.name() == name);
-        kind.map(|k| mask | flag(k)).ok_or_else(|| refuse(format!("--namespaces: unknown namespace {word:?}")))
+        kind.map(|k| mask | flag(k))
+            .ok_or_else(|| refuse(format!("--namespaces: unknown namespace {word:?}")))
     })
 }
 

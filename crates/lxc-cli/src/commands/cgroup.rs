@@ -20,7 +20,9 @@ pub static COMMAND: Command = Command {
 };
 
 fn run(context: &Context) -> anyhow::Result<i32> {
-    let Some(item) = context.words().first() else { return Err(refuse("the name of a cgroup file is missing")) };
+    let Some(item) = context.words().first() else {
+        return Err(refuse("the name of a cgroup file is missing"));
+    };
     let Some(container) = context.open() else { return Ok(1) };
     if !container.may_control() {
         context.error(format!("Insufficent privileges to control {}", context.full_name()));

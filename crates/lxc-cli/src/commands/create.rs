@@ -44,10 +44,18 @@ const OPTIONS: &[Opt] = &[
 
 /// Options that only make sense with some kinds of storage.
 const STORAGE_OPTIONS: &[(&[&str], &[&str], &str)] = &[
-    (&["lvname", "vgname", "thinpool"], &["lvm", "best"], "--lvname, --vgname and --thinpool are only valid with -B lvm"),
+    (
+        &["lvname", "vgname", "thinpool"],
+        &["lvm", "best"],
+        "--lvname, --vgname and --thinpool are only valid with -B lvm",
+    ),
     (&["rbdname", "rbdpool", "rbduser"], &["rbd"], "--rbdname and --rbdpool are only valid with -B rbd"),
     (&["zfsroot"], &["zfs"], "zfsroot is only valid with -B zfs"),
-    (&["fstype", "fssize"], &["lvm", "loop", "rbd", "best"], "Filesystem type and size are only valid with block devices"),
+    (
+        &["fstype", "fssize"],
+        &["lvm", "loop", "rbd", "best"],
+        "Filesystem type and size are only valid with block devices",
+    ),
 ];
 
 fn check_storage(context: &Context) -> anyhow::Result<Option<PathBuf>> {
@@ -66,7 +74,9 @@ fn check_storage(context: &Context) -> anyhow::Result<Option<PathBuf>> {
             .into());
         }
         other => {
-            return Err(lxc_core::Error::invalid(format!("{other} is not a valid backing storage type")).into());
+            return Err(
+                lxc_core::Error::invalid(format!("{other} is not a valid backing storage type")).into()
+            );
         }
     }
     match context.get("dir") {
@@ -110,7 +120,8 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             }
         }
     }
-    let options = CreateOptions { template, arguments: context.words().to_vec(), rootfs, quiet: context.quiet };
+    let options =
+        CreateOptions { template, arguments: context.words().to_vec(), rootfs, quiet: context.quiet };
     match container.create(&options) {
         Ok(()) => Ok(0),
         Err(e) => {

@@ -27,7 +27,12 @@ pub static COMMAND: Command = Command {
 
 const OPTIONS: &[Opt] = &[
     opt('d', "daemon", Arg::No, "Run in the background"),
-    opt('f', "rcfile", Arg::Required("FILE"), "Read the configuration from FILE instead of the container's own"),
+    opt(
+        'f',
+        "rcfile",
+        Arg::Required("FILE"),
+        "Read the configuration from FILE instead of the container's own",
+    ),
     opt('s', "define", Arg::Required("KEY=VALUE"), "Set a configuration item"),
     opt('u', "uid", Arg::Required("UID"), "Run the command as this user of the container"),
     opt('g', "gid", Arg::Required("GID"), "Run the command as this group of the container"),

@@ -95,7 +95,14 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         (true, depth) => depth.and_then(|d| d.parse().ok()).unwrap_or(5),
     };
     let mut rows = Vec::new();
-    collect(&context.lxcpath, &selection, &columns, fancy, &Place { parent: String::new(), level: 0, depth }, &mut rows)?;
+    collect(
+        &context.lxcpath,
+        &selection,
+        &columns,
+        fancy,
+        &Place { parent: String::new(), level: 0, depth },
+        &mut rows,
+    )?;
     if fancy {
         table::fill_addresses(&mut rows, &columns);
     }

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lxc_core::State;
 use lxc_core::container::normalize_lxcpath;
 use lxc_core::monitord;
 use lxc_core::protocol::wire::{Event, STATE_MESSAGE_LEN, StateMessage};
-use lxc_core::State;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::context::Context;

@@ -49,7 +49,9 @@ impl Drop for ThrowAway {
 
 fn run(context: &Context) -> anyhow::Result<i32> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Error::unsupported("lxc run needs root: it mounts an overlay of the root file system").into());
+        return Err(
+            Error::unsupported("lxc run needs root: it mounts an overlay of the root file system").into()
+        );
     }
     let words = context.words();
     let (names, command) = words.split_at(context.matches.before_dashes.min(words.len()));
@@ -65,7 +67,8 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         None => paths::runtime_dir().unwrap_or_else(|| PathBuf::from("/run")).join("lxc/throwaway"),
     };
     let lower = context.get("rootfs").unwrap_or("/").to_string();
-    let lower = std::fs::canonicalize(&lower).map_err(|e| Error::invalid(format!("--rootfs {lower}: {e}")))?;
+    let lower =
+        std::fs::canonicalize(&lower).map_err(|e| Error::invalid(format!("--rootfs {lower}: {e}")))?;
     match attempt(context, &name, &base, &lower, &command, true) {
         Err(failure) if cannot_map(&failure) => {
             // Said aloud: without a user namespace root inside is root outside.

@@ -30,7 +30,12 @@ const OPTIONS: &[Opt] = &[
     opt('d', "daemon", Arg::No, "Run in the background (the default)"),
     opt('F', "foreground", Arg::No, "Run in the foreground, with this terminal as console"),
     opt('p', "pidfile", Arg::Required("FILE"), "Write the monitor's process id to FILE"),
-    opt('f', "rcfile", Arg::Required("FILE"), "Read the configuration from FILE instead of the container's own"),
+    opt(
+        'f',
+        "rcfile",
+        Arg::Required("FILE"),
+        "Read the configuration from FILE instead of the container's own",
+    ),
     opt('c', "console", Arg::Required("FILE"), "Connect the console to the terminal FILE"),
     opt('L', "console-log", Arg::Required("FILE"), "Write what appears on the console to FILE"),
     opt('C', "close-all-fds", Arg::No, "Close descriptors that the caller left open"),
@@ -144,7 +149,9 @@ fn dry_run(context: &Context, container: &Container, options: StartOptions) -> a
     }
     let command: Vec<_> = plan.command.iter().map(|c| c.to_string_lossy()).collect();
     println!("command: {}", command.join(" "));
-    let kinds = lxc_config::NamespaceKind::ALL.into_iter().filter(|&k| plan.namespaces.new & namespaces::flag(k) != 0);
+    let kinds = lxc_config::NamespaceKind::ALL
+        .into_iter()
+        .filter(|&k| plan.namespaces.new & namespaces::flag(k) != 0);
     println!("new namespaces: {}", kinds.map(|k| k.name()).collect::<Vec<_>>().join(" "));
     for line in &plan.identity.map {
         println!("id map: {line}");

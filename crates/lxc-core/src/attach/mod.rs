@@ -149,6 +149,8 @@ impl Container {
         let (pid, pidfd) = attached?;
         // It goes on when we know it.
         let Context { terminal, signal_mask, .. } = context;
+        // Only the attached process keeps the other side: its end is the terminal's end.
+        let terminal = terminal.map(|t| t.ptx);
         Ok(Attached { pid, pidfd, channel: ours, terminal, signal_mask })
     }
 
@@ -158,7 +160,10 @@ impl Container {
         let pid = pid_of(&pidfd)?;
         let namespaces = match options.namespaces {
             Some(mask) => mask,
-            None => client.clone_flags()? | differing_namespaces(pid),
+            None => {
+                let own = client.clone_flags()?;
+                own | differing_namespaces(pid, own)
+            }
         };
         let joins_user = namespaces & flag(NamespaceKind::User) != 0;
         let init = init_status(pid, joins_user)?;
@@ -171,7 +176,8 @@ impl Container {
             Some(p) => Some(p),
             None => client.config_item("lxc.arch")?.map(|arch| arch == "i686"),
         };
-        let no_new_privs = options.no_new_privs || client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
+        let no_new_privs =
+            options.no_new_privs || client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
         let terminal = if options.terminal { Some(open_terminal(&client)?) } else { None };
         Ok(Context {
             pidfd,
@@ -210,14 +216,17 @@ fn attach_groups(client: &Client) -> Result<AttachGroups> {
 }
 
 /// Namespaces that init is in and we are not, though they are not its own: shared ones.
-fn differing_namespaces(pid: i32) -> u64 {
+fn differing_namespaces(pid: i32, own: u64) -> u64 {
     let inode = |path: String| rustix::fs::stat(path).ok().map(|s| s.st_ino);
     let differs = |kind: &NamespaceKind| {
-        let (ours, theirs) =
-            (inode(format!("/proc/self/ns/{}", kind.name())), inode(format!("/proc/{pid}/ns/{}", kind.name())));
+        let (ours, theirs) = (
+            inode(format!("/proc/self/ns/{}", kind.name())),
+            inode(format!("/proc/{pid}/ns/{}", kind.name())),
+        );
         ours.is_some() && theirs.is_some() && ours != theirs
     };
-    NamespaceKind::ALL.iter().filter(|k| differs(k)).fold(0, |mask, k| mask | flag(*k))
+    let shared = NamespaceKind::ALL.iter().filter(|k| own & flag(**k) == 0);
+    shared.filter(|k| differs(k)).fold(0, |mask, k| mask | flag(*k))
 }
 
 fn init_status(pid: i32, joins_user: bool) -> Result<InitStatus> {
@@ -228,7 +237,8 @@ fn init_status(pid: i32, joins_user: bool) -> Result<InitStatus> {
         InitStatus { bounding: field("CapBnd:").and_then(|b| u64::from_str_radix(b, 16).ok()), setup: None };
     if joins_user {
         let setup = |field_name: &str, map: &str| -> Result<u32> {
-            let real = field(field_name).and_then(|f| f.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0);
+            let real =
+                field(field_name).and_then(|f| f.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0);
             let path = format!("/proc/{pid}/{map}");
             let map = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
             Ok(id_inside(&map, real))
@@ -307,7 +317,8 @@ fn enter(
     channel: &OwnedFd,
 ) -> Result<()> {
     let mut go = [0; 1];
-    let message = socket::receive(channel.as_fd(), &mut go, RecvFlags::empty()).doing(|| "wait for the caller")?;
+    let message =
+        socket::receive(channel.as_fd(), &mut go, RecvFlags::empty()).doing(|| "wait for the caller")?;
     if message.len == 0 {
         return Err(Error::new(Kind::Failed, "the caller is gone"));
     }
@@ -328,7 +339,9 @@ fn enter(
         Cloned::Child(_) => exit_now(inside::run(context, options, payload, channel)),
         Cloned::Parent(pid, pidfd) => {
             let bytes = [b"P", pid.as_raw_pid().to_ne_bytes().as_slice()].concat();
-            socket::send(channel.as_fd(), &bytes, &[pidfd.as_fd()], false).doing(|| "tell the caller").map(drop)
+            socket::send(channel.as_fd(), &bytes, &[pidfd.as_fd()], false)
+                .doing(|| "tell the caller")
+                .map(drop)
         }
     }
 }
@@ -349,9 +362,11 @@ fn join_namespaces(context: &Context) -> Result<()> {
         if context.namespaces & flag(kind) != 0 {
             let path = format!("/proc/{pid}/ns/{}", kind.name());
             let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-            let fd = rustix::fs::open(&*path, flags, rustix::fs::Mode::empty()).doing(|| format!("open {path}"))?;
+            let fd = rustix::fs::open(&*path, flags, rustix::fs::Mode::empty())
+                .doing(|| format!("open {path}"))?;
             let own = format!("/proc/self/ns/{}", kind.name());
-            let same = rustix::fs::stat(&*own).ok().map(|s| s.st_ino) == rustix::fs::fstat(&fd).ok().map(|s| s.st_ino);
+            let same = rustix::fs::stat(&*own).ok().map(|s| s.st_ino)
+                == rustix::fs::fstat(&fd).ok().map(|s| s.st_ino);
             if !same {
                 files.push((kind, fd));
             }
@@ -365,8 +380,8 @@ fn join_namespaces(context: &Context) -> Result<()> {
 
 fn receive_attached(channel: &OwnedFd) -> Result<(Pid, OwnedFd)> {
     let mut buffer = [0; 4096];
-    let mut message =
-        socket::receive(channel.as_fd(), &mut buffer, RecvFlags::empty()).doing(|| "wait for the attached process")?;
+    let mut message = socket::receive(channel.as_fd(), &mut buffer, RecvFlags::empty())
+        .doing(|| "wait for the attached process")?;
     match (&buffer[..message.len], message.fds.pop()) {
         ([b'P', pid @ ..], Some(pidfd)) => {
             let pid = pid.try_into().ok().map(i32::from_ne_bytes).and_then(Pid::from_raw);
@@ -384,7 +399,7 @@ pub struct Attached {
     pub pid: Pid,
     pidfd: OwnedFd,
     channel: OwnedFd,
-    terminal: Option<Pty>,
+    terminal: Option<OwnedFd>,
     signal_mask: signal::SignalSet,
 }
 
@@ -435,7 +450,7 @@ fn exec_status(errno: Errno) -> i32 {
     }
 }
 
-fn serve_terminal(terminal: &Pty, options: &Options) -> Result<()> {
+fn serve_terminal(ptx: &OwnedFd, options: &Options) -> Result<()> {
     let log = match &options.pty_log {
         Some(path) => {
             use std::os::unix::fs::OpenOptionsExt;
@@ -452,10 +467,10 @@ fn serve_terminal(terminal: &Pty, options: &Options) -> Result<()> {
     let peer = tty.as_ref().map(AsFd::as_fd);
     let (input, output) = (peer.or(input), peer.or(output));
     if let Some(from) = output.or(input) {
-        pty::copy_window_size(from, terminal.ptx.as_fd());
+        pty::copy_window_size(from, ptx.as_fd());
     }
     let raw = input.and_then(RawMode::enter);
-    let ended = Proxy { input, output, ptx: terminal.ptx.as_fd(), log, escape: None, outlive_input: true }.run();
+    let ended = Proxy { input, output, ptx: ptx.as_fd(), log, escape: None, outlive_input: true }.run();
     drop(raw);
     ended.map(drop)
 }

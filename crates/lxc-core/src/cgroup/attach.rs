@@ -61,7 +61,8 @@ fn leaf(dir: OwnedFd) -> Result<OwnedFd> {
             Err(Errno::EXIST) => {
                 let leaf = open(&name).doing(|| format!("open cgroup {name}"))?;
                 // A leaf whose controllers were handed on takes no processes.
-                let control = super::layout::read_at(leaf.as_fd(), "cgroup.subtree_control").unwrap_or_default();
+                let control =
+                    super::layout::read_at(leaf.as_fd(), "cgroup.subtree_control").unwrap_or_default();
                 if control.trim().is_empty() {
                     return Ok(leaf);
                 }

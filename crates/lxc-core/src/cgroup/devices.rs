@@ -141,7 +141,8 @@ impl DeviceFilter {
         match bpf::attach_device_program(cgroup, program.as_fd(), old) {
             Err(Errno::INVAL) if old.is_some() => {
                 // Kernels before 5.6 cannot replace: for a moment both programs must agree.
-                bpf::attach_device_program(cgroup, program.as_fd(), None).doing(|| "attach the device filter")?;
+                bpf::attach_device_program(cgroup, program.as_fd(), None)
+                    .doing(|| "attach the device filter")?;
                 if let Some(old) = old {
                     bpf::detach_device_program(cgroup, old).doing(|| "detach the old device filter")?;
                 }
@@ -214,7 +215,13 @@ mod tests {
 
     #[test]
     fn allowed_is_what_was_named() {
-        let p = program(&[("a", false), ("c 1:3 rwm", true), ("c 1:5 r", true), ("c *:* m", true), ("b 8:* rw", true)]);
+        let p = program(&[
+            ("a", false),
+            ("c 1:3 rwm", true),
+            ("c 1:5 r", true),
+            ("c *:* m", true),
+            ("b 8:* rw", true),
+        ]);
         let all = ACCESS_READ | ACCESS_WRITE | ACCESS_MKNOD;
         for (kind, major, minor, access, verdict) in [
             (DeviceKind::Char, 1, 3, all, true),

@@ -43,8 +43,8 @@ pub struct GroupSet {
     pub inner: Option<String>,
 }
 
-
-const DIR_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIR_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl GroupSet {
     /// Creates the cgroups in every hierarchy of the layout, with the same name in all.
@@ -64,7 +64,12 @@ impl GroupSet {
     }
 
     /// `None`: the name is taken in some hierarchy; what was made is removed again.
-    fn try_create(layout: &Layout, path: &str, name: &GroupName, reclaim: bool) -> Result<Option<Vec<Group>>> {
+    fn try_create(
+        layout: &Layout,
+        path: &str,
+        name: &GroupName,
+        reclaim: bool,
+    ) -> Result<Option<Vec<Group>>> {
         let mut made = GroupSet { groups: Vec::new(), inner: name.inner.clone() };
         for (index, hierarchy) in layout.hierarchies.iter().enumerate() {
             match create_one(hierarchy, path, reclaim) {
@@ -159,7 +164,8 @@ impl GroupSet {
     pub fn enter(&self) -> Result<()> {
         join(&self.v1_tasks()?)?;
         for group in self.groups.iter().filter(|g| g.version == Version::V2) {
-            write_at(group.dir().as_fd(), "cgroup.procs", "0").doing(|| format!("enter cgroup {}", group.path))?;
+            write_at(group.dir().as_fd(), "cgroup.procs", "0")
+                .doing(|| format!("enter cgroup {}", group.path))?;
         }
         Ok(())
     }
@@ -247,7 +253,9 @@ fn create_one(hierarchy: &Hierarchy, path: &str, reclaim: bool) -> Result<Option
                 "run as root, or below a cgroup that is yours (systemd-run --user --scope -p Delegate=yes)",
             )),
         }
-        let Ok(dir) = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) else { continue };
+        let Ok(dir) = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) else {
+            continue;
+        };
         // The lock tells other monitors that this cgroup, though empty, is in use.
         if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(None);
@@ -271,7 +279,8 @@ fn is_abandoned(hierarchy: &Hierarchy, path: &str) -> bool {
 fn is_empty(dir: &OwnedFd) -> bool {
     read_at(dir.as_fd(), "cgroup.procs").is_ok_and(|procs| procs.trim().is_empty())
         && subdirectories(dir).is_ok_and(|subs| {
-            subs.iter().all(|s| rustix::fs::openat(dir, &**s, DIR_FLAGS, Mode::empty()).is_ok_and(|d| is_empty(&d)))
+            subs.iter()
+                .all(|s| rustix::fs::openat(dir, &**s, DIR_FLAGS, Mode::empty()).is_ok_and(|d| is_empty(&d)))
         })
 }
 
@@ -321,7 +330,8 @@ fn inherit_cpuset(base: std::os::fd::BorrowedFd<'_>, path: &str) -> lxc_sys::Res
             let own = format!("{path}/{file}");
             if read_at(base, &own)?.trim().is_empty() {
                 let value = read_at(base, &format!("{parent}{file}"))?;
-                let value = if file == "cpuset.cpus" { usable_cpus(value.trim()) } else { value.trim().to_string() };
+                let value =
+                    if file == "cpuset.cpus" { usable_cpus(value.trim()) } else { value.trim().to_string() };
                 write_at(base, &own, &value)?;
             }
         }

@@ -28,11 +28,12 @@ pub fn apply_v1(layout: &Layout, set: &GroupSet, items: &[(String, String)], dev
     for (item, value) in ordered.filter(|(i, _)| i.starts_with("devices.") == devices) {
         let controller = controller_of(item);
         let has = |index: usize| layout.hierarchies[index].controllers.iter().any(|c| c == controller);
-        let group = set.groups.iter().find(|g| g.version == Version::V1 && has(g.hierarchy)).ok_or_else(|| {
-            Error::unsupported(format!(
-                "lxc.cgroup.{item}: this host has no cgroup v1 hierarchy with the controller {controller}"
-            ))
-        })?;
+        let group =
+            set.groups.iter().find(|g| g.version == Version::V1 && has(g.hierarchy)).ok_or_else(|| {
+                Error::unsupported(format!(
+                    "lxc.cgroup.{item}: this host has no cgroup v1 hierarchy with the controller {controller}"
+                ))
+            })?;
         let value = if devices { device_value(value)? } else { value.clone() };
         let what = || format!("lxc.cgroup.{item} = {value}: write to cgroup {}", group.path);
         match write_at(group.limit_dir.as_fd(), item, &value) {

@@ -70,7 +70,8 @@ pub fn detect(relative: bool, only: Option<&str>) -> Result<Layout> {
     let privileged = rustix::process::geteuid().is_root();
     let file = if privileged && !relative { "/proc/1/cgroup" } else { "/proc/self/cgroup" };
     let text = std::fs::read_to_string(file).doing(|| format!("read {file}"))?;
-    let only: Option<Vec<&str>> = only.map(|l| l.split(',').map(str::trim).filter(|c| !c.is_empty()).collect());
+    let only: Option<Vec<&str>> =
+        only.map(|l| l.split(',').map(str::trim).filter(|c| !c.is_empty()).collect());
     let mut hierarchies = Vec::new();
     let (mut saw_v1, mut saw_v2) = (false, false);
     for line in text.lines() {
@@ -103,7 +104,8 @@ pub fn detect(relative: bool, only: Option<&str>) -> Result<Layout> {
         }
     }
     let used = |v| hierarchies.iter().any(|h| h.version == v);
-    let (v1, v2) = if hierarchies.is_empty() { (saw_v1, saw_v2) } else { (used(Version::V1), used(Version::V2)) };
+    let (v1, v2) =
+        if hierarchies.is_empty() { (saw_v1, saw_v2) } else { (used(Version::V1), used(Version::V2)) };
     let kind = match (v1, v2) {
         (true, true) => CgroupLayoutNumber::Hybrid,
         (true, false) => CgroupLayoutNumber::Legacy,

@@ -97,7 +97,12 @@ impl Container {
         let mut arguments = options.arguments.clone();
         if let (true, Template::Program(_)) = (identity.is_mapped(), template) {
             let (uid, gid) = (identity.setup_uid, identity.setup_gid);
-            arguments.extend(["--mapped-uid".into(), uid.to_string(), "--mapped-gid".into(), gid.to_string()]);
+            arguments.extend([
+                "--mapped-uid".into(),
+                uid.to_string(),
+                "--mapped-gid".into(),
+                gid.to_string(),
+            ]);
         }
         let request = Request {
             name: self.name(),
@@ -174,7 +179,9 @@ fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) -> R
     if identity.is_some() {
         flags |= libc::CLONE_NEWUSER as u64;
     }
-    let cloned = SingleThreaded::check().and_then(|alone| clone3(alone, flags, None)).doing(|| "make a process for the template")?;
+    let cloned = SingleThreaded::check()
+        .and_then(|alone| clone3(alone, flags, None))
+        .doing(|| "make a process for the template")?;
     let (pid, pidfd) = match cloned {
         Cloned::Child(_) => {
             drop(ours);
@@ -208,11 +215,9 @@ fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) -> R
             Err(e)
         }
     };
-    let status = rustix::process::waitid(
-        WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd)),
-        WaitIdOptions::EXITED,
-    )
-    .doing(|| "wait for the template")?;
+    let status =
+        rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd)), WaitIdOptions::EXITED)
+            .doing(|| "wait for the template")?;
     match said? {
         Some(Message::Failed(e)) => Err(e),
         _ if status.as_ref().and_then(|s| s.exit_status()) == Some(0) => Ok(()),

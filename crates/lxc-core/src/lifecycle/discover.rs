@@ -25,11 +25,14 @@ pub fn defined(lxcpath: &Path) -> Result<Vec<String>> {
     )
     .doing(|| format!("open {}", lxcpath.display()))?;
     for entry in entries {
-        let Ok(name) = entry.doing(|| format!("read {}", lxcpath.display()))?.file_name().into_string() else {
+        let Ok(name) = entry.doing(|| format!("read {}", lxcpath.display()))?.file_name().into_string()
+        else {
             continue;
         };
         let config = format!("{name}/config");
-        let exists = |path: &str| rustix::fs::accessat(&dir, path, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty());
+        let exists = |path: &str| {
+            rustix::fs::accessat(&dir, path, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty())
+        };
         if !name.starts_with('.') && exists(&config).is_ok() {
             names.push(name);
         }

@@ -99,7 +99,8 @@ fn usage(client: &Client) -> Usage {
         usage.cpu_ns = field(&stat, "usage_usec").map(|us| us * 1000);
     }
     if let Ok((dir, false)) = client.limit_cgroup_fd("blkio") {
-        usage.block_io = read_at(dir.as_fd(), "blkio.throttle.io_service_bytes").ok().and_then(|t| block_io(&t, false));
+        usage.block_io =
+            read_at(dir.as_fd(), "blkio.throttle.io_service_bytes").ok().and_then(|t| block_io(&t, false));
     } else if let Ok((dir, true)) = client.limit_cgroup_fd("io") {
         usage.block_io = read_at(dir.as_fd(), "io.stat").ok().and_then(|t| block_io(&t, true));
     }

@@ -62,7 +62,8 @@ impl Container {
         match client.init_pidfd() {
             Ok(fd) => Ok(fd),
             Err(e) if matches!(e.kind(), Kind::NotRunning | Kind::Denied) => Err(e),
-            Err(_) => rustix::process::pidfd_open(client.init_pid()?, PidfdFlags::empty()).doing(|| "open a pidfd of init"),
+            Err(_) => rustix::process::pidfd_open(client.init_pid()?, PidfdFlags::empty())
+                .doing(|| "open a pidfd of init"),
         }
     }
 

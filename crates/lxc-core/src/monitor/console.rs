@@ -54,7 +54,8 @@ impl Console {
             Peer { _raw: RawMode::enter(tty.as_fd()), tty }
         });
         let flags = rustix::fs::fcntl_getfl(&pty.ptx).doing(|| "look at the console")?;
-        rustix::fs::fcntl_setfl(&pty.ptx, flags | OFlags::NONBLOCK).doing(|| "make the console non-blocking")?;
+        rustix::fs::fcntl_setfl(&pty.ptx, flags | OFlags::NONBLOCK)
+            .doing(|| "make the console non-blocking")?;
         Ok(Console { pty: Some(pty), ring, log, peer, proxy: None })
     }
 

@@ -89,7 +89,9 @@ fn transient(
     let made = clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd));
     match made {
         Ok(Cloned::Parent(..)) => 0,
-        Ok(Cloned::Child(_)) => monitor(Begin { plan, config, listener, layout, groups, report: Some(report) }),
+        Ok(Cloned::Child(_)) => {
+            monitor(Begin { plan, config, listener, layout, groups, report: Some(report) })
+        }
         Err(e) => {
             groups.remove(&layout);
             report.failed(&Error::os("clone the monitor", e), &log::take_ring());

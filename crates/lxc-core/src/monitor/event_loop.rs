@@ -73,9 +73,8 @@ impl Clients {
 
     /// Before a reboot: only those stay who wait for the next RUNNING (2) or for the very end.
     pub fn retain_over_reboot(&mut self) {
-        self.kept.retain(|c| {
-            matches!(c.kept(), Some(Kept::States(mask)) if mask[State::Running as usize] == 2)
-        });
+        self.kept
+            .retain(|c| matches!(c.kept(), Some(Kept::States(mask)) if mask[State::Running as usize] == 2));
     }
 }
 
@@ -213,8 +212,12 @@ impl<'a> Running<'a> {
             return;
         }
         let now = Instant::now();
-        let late: Vec<u64> =
-            self.clients.iter().filter(|(_, c)| c.deadline().is_some_and(|d| d <= now)).map(|(t, _)| *t).collect();
+        let late: Vec<u64> = self
+            .clients
+            .iter()
+            .filter(|(_, c)| c.deadline().is_some_and(|d| d <= now))
+            .map(|(t, _)| *t)
+            .collect();
         for token in late {
             log::info!("a client took too long and is closed");
             self.close(token);
@@ -246,7 +249,8 @@ impl<'a> Running<'a> {
 
     fn client(&mut self, token: u64, flags: EventFlags) {
         let Some(connection) = self.clients.get_mut(&token) else { return };
-        let mut step = if flags.contains(EventFlags::OUT) { connection.writable() } else { connection.readable() };
+        let mut step =
+            if flags.contains(EventFlags::OUT) { connection.writable() } else { connection.readable() };
         loop {
             step = match step {
                 Step::Answer(request) => {
@@ -306,8 +310,9 @@ impl<'a> Running<'a> {
     }
 
     fn reap(&self) -> Result<Exit> {
-        let status = rustix::process::waitid(WaitId::PidFd(self.spawned.pidfd.as_fd()), WaitIdOptions::EXITED)
-            .doing(|| "wait for init")?;
+        let status =
+            rustix::process::waitid(WaitId::PidFd(self.spawned.pidfd.as_fd()), WaitIdOptions::EXITED)
+                .doing(|| "wait for init")?;
         let signal = status.as_ref().and_then(|s| s.terminating_signal());
         Ok(match signal {
             Some(signal) => Exit::Signal(signal),

@@ -99,7 +99,11 @@ fn group_of<'a>(running: &'a Running<'_>, controller: &str) -> Option<&'a Group>
         let builtin = g.version == Version::V2
             && running.layout.is_unified()
             && matches!(controller, "devices" | "freezer" | "cgroup");
-        builtin || hierarchy.controllers.iter().any(|c| c == controller || c.strip_prefix("name=") == Some(controller))
+        builtin
+            || hierarchy
+                .controllers
+                .iter()
+                .any(|c| c == controller || c.strip_prefix("name=") == Some(controller))
     };
     running.payload.groups.iter().find(named)
 }

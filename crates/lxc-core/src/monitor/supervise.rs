@@ -62,8 +62,17 @@ pub fn run(begin: Begin) -> Result<Exit> {
             return Err(fail(e, &mut report));
         }
     };
-    let mut monitor =
-        Monitor { plan, config, layout, groups, publisher, hooks, signals, mask_before, clients: Clients::default() };
+    let mut monitor = Monitor {
+        plan,
+        config,
+        layout,
+        groups,
+        publisher,
+        hooks,
+        signals,
+        mask_before,
+        clients: Clients::default(),
+    };
     let result = loop {
         match monitor.turn(&mut listener, &mut report) {
             Ok(Turn::Reboot) => {}
@@ -89,7 +98,8 @@ fn fail(error: Error, report: &mut Option<ReportEnd>) -> Error {
 /// Signals; and a mount namespace for the monitor where it shall have one.
 fn prepare(plan: &Plan) -> Result<(OwnedFd, SignalSet)> {
     if plan.values.monitor_unshare {
-        process::unshare(libc::CLONE_NEWNS as u64).doing(|| "lxc.monitor.unshare: unshare the mount namespace")?;
+        process::unshare(libc::CLONE_NEWNS as u64)
+            .doing(|| "lxc.monitor.unshare: unshare the mount namespace")?;
         crate::mount::pivot::isolate()?;
     }
     let handled = handled_signals();
@@ -181,7 +191,9 @@ impl Monitor {
     /// Phases before the main loop.
     fn start(&mut self) -> Result<(GroupSet, Spawned, Console, Option<OwnedFd>)> {
         let plan = &self.plan;
-        self.hooks.run(HookType::PreStart, plan.hooks(HookType::PreStart), &[]).doing(|| "pre-start hooks")?;
+        self.hooks
+            .run(HookType::PreStart, plan.hooks(HookType::PreStart), &[])
+            .doing(|| "pre-start hooks")?;
         let values = &plan.values;
         let foreground = !plan.options.daemonize;
         // The host's devpts serves where the container has none, or none for its console.
@@ -261,7 +273,8 @@ impl Monitor {
             }
         }
         if !std::path::Path::new(&rootfs.mount).is_dir() {
-            std::fs::create_dir_all(&rootfs.mount).doing(|| format!("lxc.rootfs.mount = {}", rootfs.mount.display()))?;
+            std::fs::create_dir_all(&rootfs.mount)
+                .doing(|| format!("lxc.rootfs.mount = {}", rootfs.mount.display()))?;
         }
         // Layers with an id map wait for the user namespace.
         let later = rootfs.idmapped && matches!(rootfs.storage, Storage::Overlay { .. });
@@ -293,7 +306,9 @@ impl Monitor {
             let of = |pid: Pid| open(Path::new(&format!("/proc/{}/ns/{}", pid.as_raw_pid(), kind.name())));
             match source {
                 ShareSource::File(path) => open(path),
-                ShareSource::Process(pid) => of(Pid::from_raw(*pid).ok_or_else(|| Error::invalid("no such process"))?),
+                ShareSource::Process(pid) => {
+                    of(Pid::from_raw(*pid).ok_or_else(|| Error::invalid("no such process"))?)
+                }
                 ShareSource::Container { lxcpath, name } => of(Client::new(lxcpath, name).init_pid()?),
             }
         };
@@ -325,7 +340,8 @@ impl Monitor {
         if let Some(spawned) = &spawned {
             use std::os::fd::AsRawFd;
             for (kind, fd) in &spawned.namespaces {
-                let path = format!("/proc/{}/fd/{}", rustix::process::getpid().as_raw_nonzero(), fd.as_raw_fd());
+                let path =
+                    format!("/proc/{}/fd/{}", rustix::process::getpid().as_raw_nonzero(), fd.as_raw_fd());
                 hooks.set(&format!("LXC_{}_NS", kind.name().to_uppercase()), path.clone());
                 namespaces.push(format!("{}:{path}", kind.name()));
             }

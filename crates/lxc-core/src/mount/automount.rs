@@ -105,7 +105,8 @@ pub fn cgroup(root: &Root, wanted: CgroupMount, context: &CgroupContext<'_>) -> 
     let layout = context.layout;
     let unified = layout.is_unified() || wanted.kind == CgroupMountKind::Unified;
     let force = wanted.force || !context.sys_admin || unified;
-    let access = wanted.access.unwrap_or(if context.sys_admin { CgroupAccess::Rw } else { CgroupAccess::Mixed });
+    let access =
+        wanted.access.unwrap_or(if context.sys_admin { CgroupAccess::Rw } else { CgroupAccess::Mixed });
     if context.own_namespace && !force {
         // init mounts them itself.
         return Ok(());
@@ -114,7 +115,9 @@ pub fn cgroup(root: &Root, wanted: CgroupMount, context: &CgroupContext<'_>) -> 
     let read_only = if access == CgroupAccess::Ro { MountFlags::RDONLY } else { MountFlags::empty() };
     if unified {
         if !context.own_namespace {
-            return Err(Error::unsupported("lxc.mount.auto: cgroup2 can only be mounted in a cgroup namespace"));
+            return Err(Error::unsupported(
+                "lxc.mount.auto: cgroup2 can only be mounted in a cgroup namespace",
+            ));
         }
         return root.mount("cgroup2", "sys/fs/cgroup", "cgroup2", flags | read_only, "");
     }
@@ -161,7 +164,8 @@ fn bind_hierarchy(
         }
         return Ok(());
     }
-    let below = if hierarchy.base.is_empty() { path.to_string() } else { format!("{}/{path}", hierarchy.base) };
+    let below =
+        if hierarchy.base.is_empty() { path.to_string() } else { format!("{}/{path}", hierarchy.base) };
     let own = format!("{dir}/{below}");
     bind(open(&hierarchy.mount.join(&below))?.as_fd(), &own)?;
     if access == CgroupAccess::Ro {

@@ -188,16 +188,19 @@ pub fn fake_boot_id() -> Result<()> {
     const TARGET: &str = "/proc/sys/kernel/random/boot_id";
     const FILE: &str = "/dev/.lxc-boot-id";
     let mut bytes = [0u8; 16];
-    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()).doing(|| "read random bytes")?;
+    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
+        .doing(|| "read random bytes")?;
     // RFC 9562: version 4, variant 10.
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let id = format!("{}-{}-{}-{}-{}\n", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::open(FILE, flags, Mode::from_raw_mode(0o444)).doing(|| format!("create {FILE}"))?;
+    let file =
+        rustix::fs::open(FILE, flags, Mode::from_raw_mode(0o444)).doing(|| format!("create {FILE}"))?;
     rustix::io::write(&file, id.as_bytes()).doing(|| format!("write {FILE}"))?;
     rustix::mount::mount_bind(FILE, TARGET).doing(|| format!("bind {FILE} on {TARGET}"))?;
-    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let flags =
+        MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount_remount(TARGET, flags, "").doing(|| format!("make {TARGET} read-only"))
 }

@@ -24,12 +24,13 @@ fn open_target(root: &Root, entry: &MountPlan) -> Result<OwnedFd> {
     match entry.options.create {
         Some(Create::Dir) => root.make_dir(&entry.target, 0o755),
         Some(Create::File) => root.make_file(&entry.target, 0),
-        None => root.find(&entry.target).doing(|| format!("find the target {}", entry.target.display())).map_err(
-            |e: Error| match e.errno() {
+        None => root
+            .find(&entry.target)
+            .doing(|| format!("find the target {}", entry.target.display()))
+            .map_err(|e: Error| match e.errno() {
                 Some(lxc_sys::Errno::NOENT) => e.with_hint("add create=dir or create=file to its options"),
                 _ => e,
-            },
-        ),
+            }),
     }
 }
 

@@ -45,7 +45,8 @@ fn attributes(flags: u64) -> u64 {
 
 /// A detached copy of a directory's mount, with what is mounted below it.
 pub fn clone_tree(path: &Path) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     rustix::mount::open_tree(CWD, path, flags).doing(|| format!("clone the mount of {}", path.display()))
 }
 
@@ -104,20 +105,23 @@ pub fn idmapped_overlay(
         overlay(&layers.join(":"), &below(upper), &below(work))
     };
     std::thread::scope(|scope| {
-        scope.spawn(make).join().unwrap_or_else(|_| Err(crate::Error::invalid("the thread that mounts layers died")))
+        scope
+            .spawn(make)
+            .join()
+            .unwrap_or_else(|_| Err(crate::Error::invalid("the thread that mounts layers died")))
     })
 }
 
 /// Gives the detached mount the id map of a user namespace.
 pub fn set_idmap(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<()> {
-    lxc_sys::mount::set_idmap(tree, user_namespace, true).doing(|| "give the root file system its id map").map_err(
-        |e| {
+    lxc_sys::mount::set_idmap(tree, user_namespace, true)
+        .doing(|| "give the root file system its id map")
+        .map_err(|e| {
             e.with_hint(
                 "the file system or kernel cannot do id-mapped mounts (5.12, file system support): \
                  shift the ownership on disk and drop idmap=container",
             )
-        },
-    )
+        })
 }
 
 /// Attaches the mount.

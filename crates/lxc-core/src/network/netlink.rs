@@ -4,10 +4,16 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use lxc_sys::Errno;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -58,7 +64,11 @@ impl Netlink {
     }
 
     /// Sends a request and collects what comes until the kernel says that it is done.
-    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> lxc_sys::Result<Vec<RouteNetlinkMessage>> {
+    fn request(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> lxc_sys::Result<Vec<RouteNetlinkMessage>> {
         self.sequence += 1;
         let mut packet = NetlinkMessage::from(message);
         packet.header.flags = NLM_F_REQUEST | flags;
@@ -72,7 +82,8 @@ impl Netlink {
             let (datagram, _) = self.socket.recv_from_full().map_err(|e| errno_of(&e))?;
             let mut rest = &datagram[..];
             while !rest.is_empty() {
-                let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|_| Errno::BADMSG)?;
+                let reply =
+                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|_| Errno::BADMSG)?;
                 let length = reply.header.length as usize;
                 if reply.header.sequence_number == self.sequence {
                     match reply.payload {
@@ -149,7 +160,12 @@ impl Netlink {
     }
 
     /// Brings a device up, optionally as a port of a bridge and with another hardware address.
-    pub fn set_up(&mut self, index: u32, bridge: Option<u32>, address: Option<[u8; 6]>) -> lxc_sys::Result<()> {
+    pub fn set_up(
+        &mut self,
+        index: u32,
+        bridge: Option<u32>,
+        address: Option<[u8; 6]>,
+    ) -> lxc_sys::Result<()> {
         let mut attributes = Vec::new();
         attributes.extend(address.map(|a| LinkAttribute::Address(a.to_vec())));
         attributes.extend(bridge.map(LinkAttribute::Controller));
@@ -226,7 +242,8 @@ impl Netlink {
         let mut out = Vec::new();
         for message in answers {
             let RouteNetlinkMessage::NewAddress(address) = message else { continue };
-            let link_local = matches!(address.header.scope, AddressScope::Link) && address.header.family == AddressFamily::Inet6;
+            let link_local = matches!(address.header.scope, AddressScope::Link)
+                && address.header.family == AddressFamily::Inet6;
             // IFA_LOCAL is the own address where both are given (point-to-point).
             let mut found = None;
             for attribute in &address.attributes {

@@ -31,7 +31,10 @@ pub fn interfaces_of_many(inits: &[Pid]) -> Vec<Result<Vec<Interface>>> {
     let visit = || inits.iter().map(|&init| visit_one(init)).collect();
     std::thread::scope(|scope| {
         scope.spawn(visit).join().unwrap_or_else(|_| {
-            inits.iter().map(|_| Err(Error::new(Kind::Failed, "the query of interfaces ended early"))).collect()
+            inits
+                .iter()
+                .map(|_| Err(Error::new(Kind::Failed, "the query of interfaces ended early")))
+                .collect()
         })
     })
 }
@@ -40,7 +43,8 @@ fn visit_one(init: Pid) -> Result<Vec<Interface>> {
     let path = format!("/proc/{}/ns/net", init.as_raw_pid());
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     let what = || format!("enter the network namespace {path}");
-    let namespace: OwnedFd = rustix::fs::open(Path::new(&path), flags, rustix::fs::Mode::empty()).doing(what)?;
+    let namespace: OwnedFd =
+        rustix::fs::open(Path::new(&path), flags, rustix::fs::Mode::empty()).doing(what)?;
     setns(namespace.as_fd(), libc::CLONE_NEWNET as u64).doing(what)?;
     list_here().doing(|| "list interfaces")
 }

@@ -31,11 +31,7 @@ pub struct Devices {
 impl Devices {
     /// Makes all devices of a configuration; the container's ends go directly into its namespace.
     /// On failure what was made is removed by dropping the value.
-    pub fn create(
-        values: &Values,
-        namespace: BorrowedFd<'_>,
-        hooks: &HookContext,
-    ) -> Result<Devices> {
+    pub fn create(values: &Values, namespace: BorrowedFd<'_>, hooks: &HookContext) -> Result<Devices> {
         let mut devices = Devices::default();
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         for (&number, network) in &values.networks {
@@ -92,7 +88,10 @@ impl Devices {
                 // Another random name.
                 Err(Errno::EXIST) if network.veth_pair.is_none() => continue,
                 Err(e) => {
-                    return Err(Error::os(format!("create veth pair {host} and {peer} ({})", key("type")), e));
+                    return Err(Error::os(
+                        format!("create veth pair {host} and {peer} ({})", key("type")),
+                        e,
+                    ));
                 }
             }
             let link = netlink.link(&host).doing(|| format!("look at {host}"))?;
@@ -100,7 +99,9 @@ impl Devices {
             self.made.push(Device { index, name: host.clone(), network: number });
             // A bridge takes the lowest address of its ports: ours must not be it.
             let address = link.attributes.iter().find_map(|a| match a {
-                netlink_packet_route::link::LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok(),
+                netlink_packet_route::link::LinkAttribute::Address(bytes) => {
+                    <[u8; 6]>::try_from(&bytes[..]).ok()
+                }
                 _ => None,
             });
             let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
@@ -121,7 +122,14 @@ impl Devices {
         self.made.iter().find(|d| d.network == network).map(|d| d.name.as_str())
     }
 
-    fn script(&self, hooks: &HookContext, event: &str, line: &str, number: u32, network: &Network) -> Result<()> {
+    fn script(
+        &self,
+        hooks: &HookContext,
+        event: &str,
+        line: &str,
+        number: u32,
+        network: &Network,
+    ) -> Result<()> {
         let kind = network.kind.map_or("empty", NetType::name);
         let mut arguments = vec![kind.to_string()];
         let mut variables = vec![("LXC_NET_TYPE", kind.to_string())];
@@ -236,10 +244,12 @@ pub fn configure_inside(values: &Values) -> Result<()> {
             loopback_up = true;
         }
         if let Some(gateway) = network.ipv4_gateway {
-            add_gateway(&mut netlink, index, resolve(gateway, number)?, false).doing(|| what("default route by"))?;
+            add_gateway(&mut netlink, index, resolve(gateway, number)?, false)
+                .doing(|| what("default route by"))?;
         }
         if let Some(gateway) = network.ipv6_gateway {
-            add_gateway(&mut netlink, index, resolve(gateway, number)?, true).doing(|| what("default route by"))?;
+            add_gateway(&mut netlink, index, resolve(gateway, number)?, true)
+                .doing(|| what("default route by"))?;
         }
     }
     Ok(())
@@ -288,7 +298,11 @@ mod tests {
 
     #[test]
     fn names_inside() {
-        let veth = |name: Option<&str>| Network { kind: Some(NetType::Veth), name: name.map(Into::into), ..Default::default() };
+        let veth = |name: Option<&str>| Network {
+            kind: Some(NetType::Veth),
+            name: name.map(Into::into),
+            ..Default::default()
+        };
         let mut v = Values::default();
         v.networks.insert(0, veth(None));
         v.networks.insert(3, veth(Some("eth0")));

@@ -35,7 +35,8 @@ impl CgroupPlan {
         let keys = &values.cgroup;
         let below = |dir: &str, leaf: String| if dir.is_empty() { leaf } else { format!("{dir}/{leaf}") };
         let group = |path: String, exact: bool| GroupName { path, inner: None, exact };
-        let explicit = keys.dir_monitor.is_some() || keys.dir_container.is_some() || keys.dir_container_inner.is_some();
+        let explicit =
+            keys.dir_monitor.is_some() || keys.dir_container.is_some() || keys.dir_container_inner.is_some();
         let pivot_below = |dir: &str| below(dir, "lxc.pivot".to_string());
         let mut plan = if explicit {
             let (Some(monitor), Some(container)) = (&keys.dir_monitor, &keys.dir_container) else {

@@ -24,7 +24,8 @@ pub struct Host {
 impl Host {
     /// Looks at the running host.
     pub fn detect(cgroup_pattern: Option<String>) -> Host {
-        let starts_with = |path: &str, text: &str| std::fs::read_to_string(path).is_ok_and(|t| t.starts_with(text));
+        let starts_with =
+            |path: &str, text: &str| std::fs::read_to_string(path).is_ok_and(|t| t.starts_with(text));
         Host {
             euid: rustix::process::geteuid().as_raw(),
             egid: rustix::process::getegid().as_raw(),

@@ -44,10 +44,9 @@ impl Identity {
         if identity.host_id(IdKind::Gid, 0).is_none() {
             identity.setup_gid = identity.gid;
         }
-        for (kind, id, key) in [
-            (IdKind::Uid, identity.uid, "lxc.init.uid"),
-            (IdKind::Gid, identity.gid, "lxc.init.gid"),
-        ] {
+        for (kind, id, key) in
+            [(IdKind::Uid, identity.uid, "lxc.init.uid"), (IdKind::Gid, identity.gid, "lxc.init.gid")]
+        {
             if identity.host_id(kind, id).is_none() {
                 return Err(Error::invalid(format!("lxc.idmap maps no id for {key} = {id}"))
                     .with_hint(format!("add a line such as `lxc.idmap = {} {id} 100000 1`", letter(kind))));
@@ -126,14 +125,16 @@ mod tests {
     use super::*;
 
     fn values(lines: &[(IdKind, u64, u64, u64)]) -> Values {
-        let map = |&(kind, ns_id, host_id, count): &(IdKind, u64, u64, u64)| IdMap { kind, ns_id, host_id, count };
+        let map =
+            |&(kind, ns_id, host_id, count): &(IdKind, u64, u64, u64)| IdMap { kind, ns_id, host_id, count };
         Values { idmap: lines.iter().map(map).collect(), ..Values::default() }
     }
 
     #[test]
     fn maps() {
         use IdKind::{Gid, Uid};
-        let id = Identity::resolve(&values(&[(Uid, 0, 100_000, 65536), (Gid, 0, 200_000, 65536)])).expect("a map");
+        let id =
+            Identity::resolve(&values(&[(Uid, 0, 100_000, 65536), (Gid, 0, 200_000, 65536)])).expect("a map");
         assert_eq!(id.host_owner(), (100_000, 200_000));
         assert_eq!(id.host_id(Uid, 65536), None);
         assert_eq!(id.map_text(Gid), "0 200000 65536\n");

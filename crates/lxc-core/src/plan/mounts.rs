@@ -47,7 +47,9 @@ impl RootfsPlan {
             None | Some("dir" | "btrfs") => Storage::Dir(PathBuf::from(path)),
             Some("overlay" | "overlayfs") => overlay(path)?,
             Some(kind @ ("zfs" | "lvm" | "loop" | "nbd" | "rbd")) => {
-                return Err(Error::unsupported(what(&format!("storage of type {kind} is not supported by this version"))));
+                return Err(Error::unsupported(what(&format!(
+                    "storage of type {kind} is not supported by this version"
+                ))));
             }
             Some(kind) => {
                 return Err(Error::invalid(what(&format!("unknown storage type {kind:?}")))
@@ -61,7 +63,9 @@ impl RootfsPlan {
         for dir in directories {
             let meta = std::fs::metadata(dir).doing(|| what("look at the root file system"))?;
             if meta.is_file() && keys.kind.is_none() {
-                return Err(Error::unsupported(what("storage of type loop is not supported by this version")));
+                return Err(Error::unsupported(what(
+                    "storage of type loop is not supported by this version",
+                )));
             }
             if !meta.is_dir() {
                 return Err(Error::os(what("open the root file system"), lxc_sys::Errno::NOTDIR));
@@ -88,12 +92,16 @@ impl RootfsPlan {
 
 /// `/lower[:/lower2…]:/upper`; the work directory is beside the upper one.
 fn overlay(path: &str) -> Result<Storage> {
-    let bad = || Error::invalid(format!("lxc.rootfs.path = overlay:{path}: expected overlay:/LOWER[:/LOWER…]:/UPPER"));
+    let bad = || {
+        Error::invalid(format!("lxc.rootfs.path = overlay:{path}: expected overlay:/LOWER[:/LOWER…]:/UPPER"))
+    };
     let (lower, upper) = path.rsplit_once(":/").ok_or_else(bad)?;
     let upper = PathBuf::from(format!("/{upper}"));
-    let lower: Vec<PathBuf> = lower.split(":/").enumerate().map(|(i, l)| {
-        PathBuf::from(if i == 0 { l.to_string() } else { format!("/{l}") })
-    }).collect();
+    let lower: Vec<PathBuf> = lower
+        .split(":/")
+        .enumerate()
+        .map(|(i, l)| PathBuf::from(if i == 0 { l.to_string() } else { format!("/{l}") }))
+        .collect();
     if lower.iter().any(|l| !l.is_absolute()) {
         return Err(bad());
     }
@@ -179,10 +187,9 @@ fn place_entry(
         (Some(_), true) => {
             let default = lxcpath.join(name).join("rootfs");
             let prefixes = [default.display().to_string(), values.rootfs.path.clone().unwrap_or_default()];
-            let below = prefixes
-                .iter()
-                .filter(|p| !p.is_empty())
-                .find_map(|p| Some(entry.target.split_once(p.as_str())?.1.trim_start_matches('/').to_string()));
+            let below = prefixes.iter().filter(|p| !p.is_empty()).find_map(|p| {
+                Some(entry.target.split_once(p.as_str())?.1.trim_start_matches('/').to_string())
+            });
             match below {
                 Some(below) => PathBuf::from(below),
                 None => {
@@ -203,7 +210,6 @@ fn place_entry(
         options: entry.options,
     }))
 }
-
 
 #[cfg(test)]
 mod tests {

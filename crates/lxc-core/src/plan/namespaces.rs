@@ -68,7 +68,9 @@ impl Namespaces {
         }
         let namespaces = Namespaces { new, share };
         if keys.keep.contains(&NamespaceKind::Time) && values.time_offset.any() {
-            return Err(Error::invalid("lxc.time.offset.* needs a time namespace, but lxc.namespace.keep names time"));
+            return Err(Error::invalid(
+                "lxc.time.offset.* needs a time namespace, but lxc.namespace.keep names time",
+            ));
         }
         if values.sched_core && !namespaces.has(NamespaceKind::Pid) {
             return Err(Error::invalid("lxc.sched.core = 1 needs a pid namespace of the container's own"));
@@ -80,8 +82,11 @@ impl Namespaces {
             return Err(Error::invalid("lxc.namespace.clone = user needs lxc.idmap"));
         }
         if !host.is_root() && !namespaces.has(NamespaceKind::User) {
-            return Err(Error::new(crate::error::Kind::Denied, "an ordinary user needs lxc.idmap to start containers")
-                .with_hint("run as root, or map your subordinate ids: see subuid(5) and lxc.idmap"));
+            return Err(Error::new(
+                crate::error::Kind::Denied,
+                "an ordinary user needs lxc.idmap to start containers",
+            )
+            .with_hint("run as root, or map your subordinate ids: see subuid(5) and lxc.idmap"));
         }
         Ok(namespaces)
     }
@@ -125,10 +130,9 @@ fn share_source(value: &str, lxcpath: &Path) -> ShareSource {
     let is_namespace_file = path.is_absolute() && (path.is_file() || value.starts_with("/proc/"));
     match (is_namespace_file, path.parent(), path.file_name()) {
         (true, ..) => ShareSource::File(path.to_path_buf()),
-        (false, Some(dir), Some(name)) if value.contains('/') => ShareSource::Container {
-            lxcpath: dir.to_path_buf(),
-            name: name.to_string_lossy().into_owned(),
-        },
+        (false, Some(dir), Some(name)) if value.contains('/') => {
+            ShareSource::Container { lxcpath: dir.to_path_buf(), name: name.to_string_lossy().into_owned() }
+        }
         _ => ShareSource::Container { lxcpath: lxcpath.to_path_buf(), name: value.to_string() },
     }
 }

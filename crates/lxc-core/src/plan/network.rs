@@ -48,9 +48,7 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
             key("flags")
         )));
     }
-    let link_local = |g: &lxc_config::Gateway<std::net::Ipv6Addr>| {
-        matches!(g, lxc_config::Gateway::Address(a) if a.segments()[0] & 0xffc0 == 0xfe80)
-    };
+    let link_local = |g: &lxc_config::Gateway<std::net::Ipv6Addr>| matches!(g, lxc_config::Gateway::Address(a) if a.segments()[0] & 0xffc0 == 0xfe80);
     if let Some(gateway) = &net.ipv6_gateway {
         if !net.up || (net.ipv6_addresses.is_empty() && !link_local(gateway)) {
             return Err(Error::invalid(format!(

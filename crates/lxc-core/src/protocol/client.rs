@@ -167,9 +167,7 @@ impl Client {
             Ok(Some(answer)) if answer.ret == -Errno::PERM.raw_os_error() => {
                 Err(Error::os(format!("{command:?}"), Errno::PERM).with_kind(Kind::Denied))
             }
-            Ok(Some(answer)) => {
-                Err(Error::os(format!("{command:?}"), Errno::from_raw_os_error(-answer.ret)))
-            }
+            Ok(Some(answer)) => Err(Error::os(format!("{command:?}"), Errno::from_raw_os_error(-answer.ret))),
             Ok(None) => Err(Error::new(Kind::Failed, format!("{command:?}: the monitor gave no answer"))),
             Err(e) if means_stopped(e) => {
                 Err(Error::new(Kind::NotRunning, format!("{} is not running", self.name)))
@@ -305,10 +303,7 @@ impl Client {
                 .with_hint("it does not exist or is in use; see lxc.tty.max"),
             _ => e,
         })?;
-        let ptx = answer
-            .fds
-            .pop()
-            .ok_or_else(|| Error::new(Kind::Denied, "Denied access to tty"))?;
+        let ptx = answer.fds.pop().ok_or_else(|| Error::new(Kind::Denied, "Denied access to tty"))?;
         Ok(TtyGrant { connection: answer.connection, ptx, number: answer.data as i32 })
     }
 

@@ -96,7 +96,9 @@ impl Channel {
             Message::Failed(error) => [&[4], error.to_bytes().as_slice()].concat(),
         };
         let bytes = &bytes[..bytes.len().min(MAX_MESSAGE)];
-        socket::send(self.fd(), bytes, &fds, false).doing(|| "send to the other process of the start").map(drop)
+        socket::send(self.fd(), bytes, &fds, false)
+            .doing(|| "send to the other process of the start")
+            .map(drop)
     }
 
     /// Sends descriptors in as many messages as they need.

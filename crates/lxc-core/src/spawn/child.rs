@@ -83,7 +83,9 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
         umask: rustix::process::umask(rustix::fs::Mode::empty()),
     };
     let error = match child.walk() {
-        Ok(()) => finish::execute(child.plan, child.channel.fd(), child.console.as_ref(), &child.ttys, child.umask),
+        Ok(()) => {
+            finish::execute(child.plan, child.channel.fd(), child.console.as_ref(), &child.ttys, child.umask)
+        }
         Err(e) => e,
     };
     log::trace!("child: {error}");
@@ -122,7 +124,9 @@ impl Child<'_> {
                     self.inputs.rootfs_tree = tree.map(|(_, fd)| fd);
                 }
                 Some(Message::Failed(e)) => return Err(e),
-                Some(_) => return Err(Error::new(Kind::Failed, "the monitor is at another point of the start")),
+                Some(_) => {
+                    return Err(Error::new(Kind::Failed, "the monitor is at another point of the start"));
+                }
                 None => return Err(Error::new(Kind::Failed, "the monitor is gone")),
             }
         }
@@ -139,7 +143,8 @@ impl Child<'_> {
 
     fn unshare(&mut self, kind: NamespaceKind, role: Role) -> Result<()> {
         let file = format!("/proc/self/ns/{}", kind.name());
-        process::unshare(namespaces::flag(kind)).doing(|| format!("unshare the {} namespace", kind.name()))?;
+        process::unshare(namespaces::flag(kind))
+            .doing(|| format!("unshare the {} namespace", kind.name()))?;
         let path = if kind == NamespaceKind::Time { "/proc/self/ns/time_for_children" } else { &file };
         self.late_namespaces.push((role, open_read(Path::new(path))?));
         Ok(())
@@ -220,9 +225,11 @@ pub fn unshare_time(child: &mut Child<'_>) -> Result<()> {
             format!("{clock} {seconds} {}\n", nanoseconds.rem_euclid(1_000_000_000))
         })
         .collect();
-    std::fs::write("/proc/self/timens_offsets", &lines).doing(|| format!("write {lines:?} to timens_offsets"))?;
+    std::fs::write("/proc/self/timens_offsets", &lines)
+        .doing(|| format!("write {lines:?} to timens_offsets"))?;
     if let Some((_, namespace)) = child.late_namespaces.last() {
-        process::setns(namespace.as_fd(), namespaces::flag(NamespaceKind::Time)).doing(|| "join the time namespace")?;
+        process::setns(namespace.as_fd(), namespaces::flag(NamespaceKind::Time))
+            .doing(|| "join the time namespace")?;
     }
     Ok(())
 }
@@ -324,7 +331,10 @@ pub fn check_overmount(child: &mut Child<'_>) -> Result<()> {
     let now = Root::open(root.path())?;
     let (a, b) = (rustix::fs::fstat(root.fd()).doing(what)?, rustix::fs::fstat(now.fd()).doing(what)?);
     if (a.st_dev, a.st_ino) != (b.st_dev, b.st_ino) {
-        return Err(Error::invalid(format!("{} was mounted over by a mount entry or hook", root.path().display())));
+        return Err(Error::invalid(format!(
+            "{} was mounted over by a mount entry or hook",
+            root.path().display()
+        )));
     }
     Ok(())
 }
@@ -340,7 +350,10 @@ pub fn check_start_hooks(child: &mut Child<'_>) -> Result<()> {
     for line in child.plan.hooks(HookType::Start) {
         let program = line.split_ascii_whitespace().next().unwrap_or_default();
         if program.starts_with('/') && !root.exists(program) {
-            return Err(Error::os(format!("lxc.hook.start = {line}: find {program} in the container"), Errno::NOENT));
+            return Err(Error::os(
+                format!("lxc.hook.start = {line}: find {program} in the container"),
+                Errno::NOENT,
+            ));
         }
     }
     Ok(())
@@ -393,8 +406,10 @@ pub fn pivot(child: &mut Child<'_>) -> Result<()> {
     pivoting::pivot(child.root()?)?;
     if let Some((_, inside)) = &child.plan.values.mount_auto.shmounts {
         let path = PathBuf::from("/").join(inside);
-        let flags = rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC;
-        rustix::mount::mount_change(&path, flags).doing(|| format!("make {} a slave mount", path.display()))?;
+        let flags =
+            rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change(&path, flags)
+            .doing(|| format!("make {} a slave mount", path.display()))?;
     }
     Ok(())
 }

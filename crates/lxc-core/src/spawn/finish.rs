@@ -18,7 +18,13 @@ use crate::terminal::pty::{Pty, stdio};
 const SEARCH: [&str; 4] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin"];
 
 /// Becomes init: executes it, or is the small one. Returns why it could not.
-pub fn execute(plan: &Plan, channel: BorrowedFd<'_>, console: Option<&Pty>, ttys: &[Pty], umask: Mode) -> Error {
+pub fn execute(
+    plan: &Plan,
+    channel: BorrowedFd<'_>,
+    console: Option<&Pty>,
+    ttys: &[Pty],
+    umask: Mode,
+) -> Error {
     match prepare(plan, console) {
         Ok(()) => {}
         Err(e) => return e,
@@ -85,7 +91,8 @@ pub fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
         }
     }
     let gid = Gid::from_raw(gid);
-    rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("switch to group {}", gid.as_raw()))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .doing(|| format!("switch to group {}", gid.as_raw()))?;
     let uid = Uid::from_raw(uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).doing(|| format!("switch to user {}", uid.as_raw()))
 }
@@ -118,7 +125,9 @@ pub fn run(command: &[CString], environment: &[CString], last_fd: u32) -> Error 
     };
     let error = Error::os(what(), errno);
     match errno {
-        Errno::NOENT => error.with_hint("the program, or the interpreter or loader it names, is not in the container"),
+        Errno::NOENT => {
+            error.with_hint("the program, or the interpreter or loader it names, is not in the container")
+        }
         Errno::NOEXEC => error.with_hint("the program is of another architecture, or a script without #!"),
         _ => error,
     }

@@ -107,7 +107,8 @@ pub fn spawn(
         Err(e) => {
             // The child waits for us and reports nothing any more.
             let _ = signal::send_to_pidfd(parent.spawned.pidfd.as_fd(), libc::SIGKILL);
-            let _ = rustix::process::waitid(WaitId::PidFd(parent.spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
+            let _ =
+                rustix::process::waitid(WaitId::PidFd(parent.spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
             Err(e)
         }
     }
@@ -161,7 +162,9 @@ fn explain_clone(error: Error, plan: &Plan) -> Error {
         Some(Errno::PERM) if plan.identity.is_mapped() => {
             error.with_hint("user namespaces may be switched off: see kernel.unprivileged_userns_clone")
         }
-        Some(Errno::BUSY) => error.with_hint("a container cannot be started from a process with several threads"),
+        Some(Errno::BUSY) => {
+            error.with_hint("a container cannot be started from a process with several threads")
+        }
         _ => error,
     }
 }
@@ -194,7 +197,10 @@ impl Parent<'_> {
                     Some(Message::Descriptors(list)) => self.received.extend(list),
                     Some(Message::Failed(e)) => return Err(e),
                     Some(_) => {
-                        return Err(Error::new(Kind::Failed, format!("the child is not at the meeting {name}")));
+                        return Err(Error::new(
+                            Kind::Failed,
+                            format!("the child is not at the meeting {name}"),
+                        ));
                     }
                     None => return Err(self.death()),
                 }
@@ -215,7 +221,8 @@ impl Parent<'_> {
     /// Why the child ended in the middle of the script.
     fn death(&self) -> Error {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let status = rustix::process::waitid(WaitId::PidFd(self.spawned.pidfd.as_fd()), options).ok().flatten();
+        let status =
+            rustix::process::waitid(WaitId::PidFd(self.spawned.pidfd.as_fd()), options).ok().flatten();
         let how = match status.as_ref().and_then(|s| s.terminating_signal()) {
             Some(signal) => format!("was killed by signal {signal}"),
             None => "ended".to_string(),
@@ -283,7 +290,9 @@ pub fn chown_cgroups(parent: &mut Parent<'_>) -> Result<()> {
 /// its map; an overlay is made now, of layers that have theirs, and sent to the child.
 pub fn idmap_rootfs(parent: &mut Parent<'_>) -> Result<()> {
     let refused = || {
-        Error::unsupported("lxc.rootfs.options = idmap=container needs root and cannot be combined with pre-mount hooks")
+        Error::unsupported(
+            "lxc.rootfs.options = idmap=container needs root and cannot be combined with pre-mount hooks",
+        )
     };
     let namespace = parent.namespace(NamespaceKind::User).ok_or_else(refused)?;
     match parent.plan.rootfs.as_ref().map(|r| &r.storage) {
@@ -391,7 +400,8 @@ pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
                 continue;
             }
             Role::ConsolePty | Role::TtyPty => {
-                let ptx = pending.take().ok_or_else(|| Error::new(Kind::Failed, "half of a terminal came"))?;
+                let ptx =
+                    pending.take().ok_or_else(|| Error::new(Kind::Failed, "half of a terminal came"))?;
                 let pair = Pty { ptx, pty: fd };
                 if role == Role::ConsolePty {
                     spawned.console = Some(pair);

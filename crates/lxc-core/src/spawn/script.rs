@@ -82,7 +82,11 @@ pub static SCRIPT: &[Entry] = &[
         &[
             monitor("write the id maps", mapped, parent::write_id_maps),
             monitor("own the cgroups", mapped, parent::chown_cgroups),
-            monitor("id-map the root file system", |p| p.rootfs.as_ref().is_some_and(|r| r.idmapped), parent::idmap_rootfs),
+            monitor(
+                "id-map the root file system",
+                |p| p.rootfs.as_ref().is_some_and(|r| r.idmapped),
+                parent::idmap_rootfs,
+            ),
         ],
     ),
     step("become the container's root", mapped, child::become_root),
@@ -110,7 +114,11 @@ pub static SCRIPT: &[Entry] = &[
     step("mount cgroups", |p| p.values.mount_auto.cgroup.is_some(), child::mount_cgroups),
     step("mount hooks", |p| hook(p, HookType::Mount), |c| c.run_hooks(HookType::Mount)),
     step("check for an overmounted root", has_rootfs, child::check_overmount),
-    step("autodev hooks", |p| p.values.autodev && hook(p, HookType::Autodev), |c| c.run_hooks(HookType::Autodev)),
+    step(
+        "autodev hooks",
+        |p| p.values.autodev && hook(p, HookType::Autodev),
+        |c| c.run_hooks(HookType::Autodev),
+    ),
     step("populate /dev", |p| p.values.autodev && has_rootfs(p), child::populate_dev),
     step("start hooks exist", |p| hook(p, HookType::Start), child::check_start_hooks),
     step("terminals", has_rootfs, child::set_up_terminals),
@@ -127,8 +135,16 @@ pub static SCRIPT: &[Entry] = &[
     Entry::Meeting(
         "ready",
         &[
-            monitor("v1 device rules", |p| p.values.cgroup1_items.iter().any(|(k, _)| k.starts_with("devices.")), parent::v1_devices),
-            monitor("v2 device rules", |p| p.values.cgroup2_items.iter().any(|(k, _)| k.starts_with("devices.")), parent::v2_devices),
+            monitor(
+                "v1 device rules",
+                |p| p.values.cgroup1_items.iter().any(|(k, _)| k.starts_with("devices.")),
+                parent::v1_devices,
+            ),
+            monitor(
+                "v2 device rules",
+                |p| p.values.cgroup2_items.iter().any(|(k, _)| k.starts_with("devices.")),
+                parent::v2_devices,
+            ),
             monitor("start-host hooks", |p| hook(p, HookType::StartHost), parent::start_host_hooks),
             monitor("take over the terminals", always, parent::take_descriptors),
         ],
@@ -143,7 +159,9 @@ pub fn needed_steps<'a>(steps: &'a [MonitorStep], plan: &'a Plan) -> impl Iterat
 /// Meetings that the plan needs, with their numbers.
 pub fn meetings(plan: &Plan) -> impl Iterator<Item = (u8, &'static str, &'static [MonitorStep])> {
     SCRIPT.iter().enumerate().filter_map(move |(i, entry)| match entry {
-        Entry::Meeting(name, steps) if needed_steps(steps, plan).next().is_some() => Some((i as u8, *name, *steps)),
+        Entry::Meeting(name, steps) if needed_steps(steps, plan).next().is_some() => {
+            Some((i as u8, *name, *steps))
+        }
         _ => None,
     })
 }

@@ -30,8 +30,7 @@ pub fn run(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Err
 
 fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Result<(Pid, OwnedFd)> {
     // Synchronous signals keep killing; all others are read from a descriptor.
-    let handled =
-        SignalSet::all().without(libc::SIGILL).without(libc::SIGSEGV).without(libc::SIGBUS);
+    let handled = SignalSet::all().without(libc::SIGILL).without(libc::SIGSEGV).without(libc::SIGBUS);
     let before = signal::block(&handled).doing(|| "block signals")?;
     let signals = signal::signalfd(&handled).doing(|| "make a signalfd")?;
     let command = match fork().doing(|| "fork the command")? {
@@ -47,9 +46,9 @@ fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Resul
             if rustix::termios::isatty(stdin) {
                 let _ = rustix::process::ioctl_tiocsctty(stdin);
             }
-            if let Err(e) = finish::drop_privileges(plan).and_then(|()| {
-                signal::set_parent_death_signal(0).doing(|| "clear the parent-death signal")
-            }) {
+            if let Err(e) = finish::drop_privileges(plan)
+                .and_then(|()| signal::set_parent_death_signal(0).doing(|| "clear the parent-death signal"))
+            {
                 failed(e);
             }
             failed(finish::run(&plan.command, environment, plan.options.last_kept_fd))

@@ -69,8 +69,9 @@ fn empty(dir: &OwnedFd, device: u64, path: &Path, keep: &[&str]) -> Result<bool>
             Err(e) => return Err(Error::os(what(), e)),
         };
         if rustix::fs::fstat(&sub).doing(what)?.st_dev != device {
-            return Err(Error::os(what(), Errno::XDEV)
-                .with_hint("something is mounted there: unmount it first"));
+            return Err(
+                Error::os(what(), Errno::XDEV).with_hint("something is mounted there: unmount it first")
+            );
         }
         empty(&sub, device, &below, &[])?;
         drop(sub);

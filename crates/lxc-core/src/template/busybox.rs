@@ -13,8 +13,27 @@ pub const HELP: &str = "Template options of busybox:
 ";
 
 const DIRECTORIES: &[&str] = &[
-    "bin", "dev", "dev/pts", "etc", "etc/init.d", "home", "lib", "lib64", "mnt", "proc", "root", "sbin", "selinux",
-    "sys", "usr/bin", "usr/lib", "usr/lib64", "usr/sbin", "usr/share/udhcpc", "var/log", "var/run",
+    "bin",
+    "dev",
+    "dev/pts",
+    "etc",
+    "etc/init.d",
+    "home",
+    "lib",
+    "lib64",
+    "mnt",
+    "proc",
+    "root",
+    "sbin",
+    "selinux",
+    "sys",
+    "usr/bin",
+    "usr/lib",
+    "usr/lib64",
+    "usr/sbin",
+    "usr/share/udhcpc",
+    "var/log",
+    "var/run",
 ];
 
 const FILES: &[(&str, u32, &str)] = &[
@@ -100,7 +119,9 @@ fn find(arguments: &[String]) -> Result<PathBuf> {
         given = Some(match word.strip_prefix("--busybox-path=") {
             Some(path) => path.to_string(),
             None if word == "--busybox-path" => words.next().cloned().unwrap_or_default(),
-            None => return Err(Error::invalid(format!("template busybox: unknown option {word}")).with_hint(HELP)),
+            None => {
+                return Err(Error::invalid(format!("template busybox: unknown option {word}")).with_hint(HELP));
+            }
         });
     }
     let path = match given {
@@ -151,8 +172,11 @@ fn is_static(elf: &[u8]) -> bool {
 fn applets(busybox: &Path) -> Result<Vec<String>> {
     let what = || format!("run {} --list", busybox.display());
     let output = Command::new(busybox).arg("--list").output().doing(what)?;
-    let names: Vec<String> =
-        String::from_utf8_lossy(&output.stdout).lines().filter(|l| !l.contains('/')).map(str::to_string).collect();
+    let names: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|l| !l.contains('/'))
+        .map(str::to_string)
+        .collect();
     if names.is_empty() {
         return Err(Error::invalid(format!("{}: it has no applets", what())));
     }

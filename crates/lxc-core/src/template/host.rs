@@ -33,11 +33,15 @@ pub fn run(request: &Request<'_>) -> Result<String> {
         lower = match word.strip_prefix("--lower=") {
             Some(dir) => dir.to_string(),
             None if word == "--lower" => words.next().cloned().unwrap_or_default(),
-            None => return Err(Error::invalid(format!("template host: unknown option {word}")).with_hint(HELP)),
+            None => {
+                return Err(Error::invalid(format!("template host: unknown option {word}")).with_hint(HELP));
+            }
         };
     }
     if !Path::new(&lower).is_absolute() || !Path::new(&lower).is_dir() {
-        return Err(Error::invalid(format!("template host: {lower:?} is not the absolute path of a directory")));
+        return Err(Error::invalid(format!(
+            "template host: {lower:?} is not the absolute path of a directory"
+        )));
     }
     let delta = request.path.join("overlay/delta");
     std::fs::create_dir_all(&delta).doing(|| format!("create {}", delta.display()))?;

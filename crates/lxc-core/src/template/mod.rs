@@ -68,11 +68,13 @@ impl Template {
             .find(|p| executable(p))
             .map(Template::Program)
             .ok_or_else(|| {
-                Error::invalid(format!("bad template: {name}: Template \"{name}\" not found")).with_hint(format!(
-                    "built in: {}; programs are looked for as lxc-{name} in {}",
-                    BUILT_IN.join(", "),
-                    directories[0].display()
-                ))
+                Error::invalid(format!("bad template: {name}: Template \"{name}\" not found")).with_hint(
+                    format!(
+                        "built in: {}; programs are looked for as lxc-{name} in {}",
+                        BUILT_IN.join(", "),
+                        directories[0].display()
+                    ),
+                )
             })
     }
 

@@ -46,7 +46,8 @@ impl Pty {
 
     /// Its number in its devpts instance.
     pub fn number(&self) -> Result<u32> {
-        let name: CString = rustix::pty::ptsname(&self.ptx, Vec::new()).doing(|| "name of a pseudo-terminal")?;
+        let name: CString =
+            rustix::pty::ptsname(&self.ptx, Vec::new()).doing(|| "name of a pseudo-terminal")?;
         let text = name.to_string_lossy();
         Ok(text.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0))
     }

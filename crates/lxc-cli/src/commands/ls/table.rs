@@ -105,7 +105,8 @@ impl Row {
         let running = state != State::Stopped;
         let client = container.client();
         let network = [Column::Interface, Column::Ipv4, Column::Ipv6];
-        let pid = (running && (wants(&[Column::Pid]) || wants(&network))).then(|| client.init_pid().ok()).flatten();
+        let pid =
+            (running && (wants(&[Column::Pid]) || wants(&network))).then(|| client.init_pid().ok()).flatten();
         Row {
             parent: parent.to_string(),
             level,
@@ -222,7 +223,10 @@ pub fn plain(names: &[String], terminal: usize) -> String {
 /// Columns of the terminal that stdout, stderr or stdin is; 0 without one.
 pub fn terminal_width() -> usize {
     let size = |fd| rustix::termios::tcgetwinsize(fd).ok().map(|s| usize::from(s.ws_col));
-    size(rustix::stdio::stdout()).or_else(|| size(rustix::stdio::stderr())).or_else(|| size(rustix::stdio::stdin())).unwrap_or(0)
+    size(rustix::stdio::stdout())
+        .or_else(|| size(rustix::stdio::stderr()))
+        .or_else(|| size(rustix::stdio::stdin()))
+        .unwrap_or(0)
 }
 
 /// An array of objects, a member for each column.
