@@ -24,7 +24,12 @@ fn values_are_read_and_written() {
         ];
         all.map(|arguments| {
             let output = dir.run(suite, "lxc-cgroup", &name, arguments);
-            (arguments, output.code, output.stdout, output.messages().last().map(|m| dir.normal(m, &name)))
+            (
+                arguments,
+                output.code,
+                output.stdout.clone(),
+                output.messages().last().map(|m| dir.normal(m, &name)),
+            )
         })
     });
 }

@@ -11,6 +11,13 @@ fn console(suite: &Suite, dir: &Lxcpath, name: &str, options: &[&str]) -> Termin
     Terminal::spawn(&command, 24, 80)
 }
 
+/// The greeting; what is typed before the terminal is in raw mode is lost.
+fn connected(terminal: &mut Terminal) -> String {
+    let greeting = terminal.expect(" itself\r\n");
+    eventually("the terminal is raw", || !terminal.is_cooked());
+    greeting
+}
+
 /// The inittab of the test system has a shell on tty1.
 #[test]
 fn a_terminal_of_the_container_is_used_and_left() {
@@ -22,7 +29,7 @@ fn a_terminal_of_the_container_is_used_and_left() {
         let mut terminal = console(&suite, &dir, &name, &["-t", "1"]);
         let greeting = "\r\nConnected to tty 1\r\n\
             Type <Ctrl+a q> to exit the console, <Ctrl+a Ctrl+a> to enter Ctrl+a itself\r\n";
-        let shown = terminal.expect("itself\r\n");
+        let shown = connected(&mut terminal);
         assert!(shown.ends_with(greeting), "{suite}: {shown:?}");
         terminal.send("\n");
         terminal.expect("# ");
@@ -45,7 +52,7 @@ fn the_escape_character_is_chosen() {
             let name = dir.busybox("escape").build();
             dir.start(&suite, &name);
             let mut terminal = console(&suite, &dir, &name, &["-t", "1", "-e", option]);
-            terminal.expect("Type <Ctrl+b q> to exit the console");
+            assert!(connected(&mut terminal).contains("Type <Ctrl+b q> to exit the console"), "{suite}");
             terminal.send("\u{2}q");
             assert_eq!(terminal.wait().0, 0, "{suite}");
         }
@@ -60,14 +67,14 @@ fn a_terminal_has_one_user() {
         let name = dir.busybox("busy").build();
         dir.start(&suite, &name);
         let mut first = console(&suite, &dir, &name, &["-t", "1"]);
-        first.expect("Connected to tty 1");
+        assert!(connected(&mut first).contains("Connected to tty 1"), "{suite}");
         assert_eq!(console(&suite, &dir, &name, &["-t", "1"]).wait().0, 1, "{suite}: busy");
         let mut second = console(&suite, &dir, &name, &[]);
-        second.expect("Connected to tty 2");
+        assert!(connected(&mut second).contains("Connected to tty 2"), "{suite}");
         first.send("\u{1}q");
         assert_eq!(first.wait().0, 0);
         let mut third = console(&suite, &dir, &name, &["-t", "1"]);
-        third.expect("Connected to tty 1");
+        assert!(connected(&mut third).contains("Connected to tty 1"), "{suite}");
         assert_eq!(console(&suite, &dir, &name, &["-t", "99"]).wait().0, 1, "{suite}: there is none");
     }
 }
@@ -80,7 +87,7 @@ fn the_console_itself_is_tty_0() {
         let name = dir.busybox("zero").build();
         dir.start(&suite, &name);
         let mut terminal = console(&suite, &dir, &name, &["-t", "0"]);
-        terminal.expect("Connected to tty 0");
+        assert!(connected(&mut terminal).contains("Connected to tty 0"), "{suite}");
         terminal.send("\n\n");
         terminal.expect("# ");
         terminal.send("echo sum-$((40+2)) $(hostname)\n");
@@ -98,7 +105,7 @@ fn it_ends_with_the_container() {
         let name = dir.busybox("end").build();
         dir.start(&suite, &name);
         let mut terminal = console(&suite, &dir, &name, &["-t", "1"]);
-        terminal.expect("Connected to tty 1");
+        assert!(connected(&mut terminal).contains("Connected to tty 1"), "{suite}");
         dir.kill(&suite, &name);
         assert_eq!(terminal.wait().0, 0, "{suite}");
     }

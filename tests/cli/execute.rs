@@ -46,7 +46,8 @@ fn ids_and_definitions_are_options() {
     Suite::compare(|suite| {
         let dir = Lxcpath::new();
         let name = dir.busybox("exec").build();
-        let all = ["-u", "1000", "-g", "1001", "-s", "lxc.uts.name=defined", "--", "sh", "-c", "id; hostname"];
+        let all =
+            ["-u", "1000", "-g", "1001", "-s", "lxc.uts.name=defined", "--", "sh", "-c", "id; hostname"];
         let output = dir.run(suite, "lxc-execute", &name, &all);
         (output.code, output.stdout)
     });
@@ -95,8 +96,9 @@ fn a_configuration_file_is_enough() {
         let defined = dir.busybox("rc").build();
         let config = dir.join(&defined).join("config");
         let volatile = dir.name("volatile");
-        let output =
-            dir.run(&suite, "lxc-execute", &volatile, &["-f", config.to_str().unwrap(), "--", "hostname"]).exits(0);
+        let output = dir
+            .run(&suite, "lxc-execute", &volatile, &["-f", config.to_str().unwrap(), "--", "hostname"])
+            .exits(0);
         assert_eq!(output.stdout, format!("{defined}\n"), "{suite}");
         dir.run(&suite, "lxc-execute", "undefined", &["--", "true"]).fails(1);
     }

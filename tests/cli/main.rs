@@ -3,15 +3,25 @@
 //! `needs!` at the top of a test says what it cannot do without; `cargo xtask test` shows what was skipped.
 
 mod attach;
+mod bad_input;
 mod cgroup;
 mod config;
 mod console;
+mod create;
+mod destroy;
 mod execute;
 mod freeze;
+mod hooks;
 mod info;
+mod inside;
 mod ls;
 mod monitor;
 mod monitord;
+mod run;
 mod start;
 mod stop;
 mod wait;
+mod interop;
+mod hostile;
+mod kill;
+mod systemd;

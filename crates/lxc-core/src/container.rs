@@ -38,13 +38,10 @@ impl Container {
     pub fn open(name: &str, lxcpath: &Path) -> Result<Container> {
         let mut container = Container::without_config(name, lxcpath)?;
         let path = container.config_path();
-        match path.try_exists() {
-            Ok(false) => {}
-            Ok(true) => {
-                container.load(&path)?;
-                container.defined = true;
-            }
-            Err(e) => return Err(Error::os(format!("read {}", path.display()), crate::error::errno_of(&e))),
+        match container.load(&path) {
+            Ok(()) => container.defined = true,
+            Err(e) if e.errno() == Some(lxc_sys::Errno::NOENT) => {}
+            Err(e) => return Err(e),
         }
         Ok(container)
     }

@@ -65,6 +65,11 @@ impl Error {
         self.kind
     }
 
+    /// What was being done, without the kernel's answer.
+    pub fn what(&self) -> String {
+        self.doing.join(": ")
+    }
+
     /// The kernel's answer, where there was one.
     pub fn errno(&self) -> Option<Errno> {
         self.errno
@@ -144,7 +149,13 @@ impl std::error::Error for Error {}
 
 impl From<lxc_config::ConfigError> for Error {
     fn from(e: lxc_config::ConfigError) -> Error {
-        Error::invalid(e.to_string())
+        let error = Error::invalid(e.to_string());
+        match e {
+            lxc_config::ConfigError::Read { path, error } => {
+                Error::os(format!("read {}", path.display()), errno_of(&error)).with_kind(Kind::Invalid)
+            }
+            lxc_config::ConfigError::Invalid(_) => error,
+        }
     }
 }
 

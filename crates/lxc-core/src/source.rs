@@ -10,7 +10,7 @@ pub struct Files;
 
 impl lxc_config::Source for Files {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        Ok(crate::files::read_small(path)?)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {

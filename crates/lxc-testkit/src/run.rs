@@ -37,9 +37,10 @@ impl Output {
     }
 
     /// The messages on standard error. The peer's have a place in its sources before the text, which no
-    /// script can rely on: it is taken out.
+    /// script can rely on: it is taken out. So are reasons for `could not parse command line`, which only ours
+    /// gives.
     pub fn messages(&self) -> Vec<String> {
-        self.stderr.lines().map(without_source_location).collect()
+        self.stderr.lines().map(without_source_location).map(without_reason).collect()
     }
 
     /// Checks the status only.
@@ -160,6 +161,11 @@ fn without_source_location(line: &str) -> String {
     let mut words = rest.splitn(4, ' ');
     let text = words.by_ref().nth(3);
     format!("{before}{}", text.unwrap_or_default())
+}
+
+fn without_reason(line: String) -> String {
+    const PHRASE: &str = "could not parse command line";
+    line.find(PHRASE).map_or(line.clone(), |at| line[..at + PHRASE.len()].to_string())
 }
 
 fn code(status: ExitStatus) -> i32 {

@@ -117,16 +117,19 @@ fn running(out: &mut String, wanted: &Wanted, container: &Container) -> anyhow::
     if let (true, Some(pid)) = (wanted.pid, pid) {
         value(out, wanted, "PID:", pid.as_raw_pid());
     }
+    // Everything that is asked of the monitor, before this process leaves for the container's network.
+    let used = wanted.stats.then(|| container.usage());
+    let traffic = if wanted.stats { container.traffic()? } else { Vec::new() };
     if let (true, Some(pid)) = (wanted.ips, pid) {
-        let interfaces = network::query::interfaces(pid).unwrap_or_default();
+        let interfaces = network::query::interfaces_and_stay(pid).unwrap_or_default();
         let addresses = interfaces.iter().filter(|i| i.name != "lo").flat_map(|i| &i.addresses);
         let mut addresses: Vec<String> = addresses.map(IpAddr::to_string).collect();
         addresses.sort();
         addresses.iter().for_each(|a| value(out, wanted, "IP:", a));
     }
-    if wanted.stats {
-        usage(out, wanted.human, &container.usage());
-        for traffic in container.traffic()? {
+    if let Some(used) = used {
+        usage(out, wanted.human, &used);
+        for traffic in traffic {
             row(out, "Link:", &traffic.link);
             let total = traffic.sent + traffic.received;
             for (label, bytes) in

@@ -174,11 +174,13 @@ fn collect(
                 Err(e) => (State::Stopped, e.kind() != Kind::Denied),
             },
         };
-        let groups = &container.config.values.groups;
+        // One line may name several, with commas.
+        let groups: Vec<&str> =
+            container.config.values.groups.iter().flat_map(|g| g.split(',')).map(str::trim).collect();
         let selected = (!selection.running || state != State::Stopped)
             && (!selection.frozen || state == State::Frozen)
             && (!selection.stopped || state == State::Stopped)
-            && selection.groups.iter().all(|g| groups.iter().any(|own| own == g));
+            && selection.groups.iter().all(|g| groups.contains(g));
         if selected {
             let row = Row::new(&container, state, controllable, fancy, columns, &place.parent, place.level);
             rows.push(row);

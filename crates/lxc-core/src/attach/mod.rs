@@ -20,7 +20,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use crate::cgroup::attach::AttachGroups;
 use crate::cgroup::group;
 use crate::container::Container;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result, strerror};
 use crate::lifecycle::stop::pid_of;
 use crate::plan::limits;
 use crate::plan::namespaces::flag;
@@ -231,7 +231,7 @@ fn differing_namespaces(pid: i32, own: u64) -> u64 {
 
 fn init_status(pid: i32, joins_user: bool) -> Result<InitStatus> {
     let path = format!("/proc/{pid}/status");
-    let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+    let text = crate::files::read_text(&path).doing(|| format!("read {path}"))?;
     let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
     let mut status =
         InitStatus { bounding: field("CapBnd:").and_then(|b| u64::from_str_radix(b, 16).ok()), setup: None };
@@ -240,7 +240,7 @@ fn init_status(pid: i32, joins_user: bool) -> Result<InitStatus> {
             let real =
                 field(field_name).and_then(|f| f.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0);
             let path = format!("/proc/{pid}/{map}");
-            let map = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+            let map = crate::files::read_text(&path).doing(|| format!("read {path}"))?;
             Ok(id_inside(&map, real))
         };
         status.setup = Some((setup("Uid:", "uid_map")?, setup("Gid:", "gid_map")?));
@@ -429,7 +429,8 @@ impl Attached {
         signal::set_blocked(&self.signal_mask).doing(|| "restore the signal mask")?;
         match failure {
             Some(e) if e.kind() == Kind::Failed && e.errno().is_some_and(|n| exec_status(n) != 255) => {
-                log::error!("{e}");
+                // Scripts know this order of the two halves.
+                log::error!("{} - {}", e.errno().map_or_else(String::new, strerror), e.what());
                 Ok(e.errno().map_or(255, exec_status))
             }
             Some(e) => Err(e),

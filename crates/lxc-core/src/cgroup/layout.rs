@@ -69,7 +69,7 @@ impl Layout {
 pub fn detect(relative: bool, only: Option<&str>) -> Result<Layout> {
     let privileged = rustix::process::geteuid().is_root();
     let file = if privileged && !relative { "/proc/1/cgroup" } else { "/proc/self/cgroup" };
-    let text = std::fs::read_to_string(file).doing(|| format!("read {file}"))?;
+    let text = crate::files::read_text(file).doing(|| format!("read {file}"))?;
     let only: Option<Vec<&str>> =
         only.map(|l| l.split(',').map(str::trim).filter(|c| !c.is_empty()).collect());
     let mut hierarchies = Vec::new();
@@ -189,14 +189,8 @@ pub fn delegated_files() -> String {
 pub fn read_at(dir: std::os::fd::BorrowedFd<'_>, file: &str) -> lxc_sys::Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(dir, file, flags, Mode::empty())?;
-    let mut out = Vec::new();
-    let mut chunk = [0; 4096];
-    loop {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut chunk[..]))? {
-            0 => return Ok(String::from_utf8_lossy(&out).into_owned()),
-            n => out.extend_from_slice(&chunk[..n]),
-        }
-    }
+    let bytes = crate::files::read_to_end(fd.as_fd())?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
 /// Writes a value to a file below a directory, in one write.

@@ -44,7 +44,7 @@ pub fn defined(lxcpath: &Path) -> Result<Vec<String>> {
 /// Names of containers whose monitor listens, sorted: from the table of Unix sockets of the
 /// caller's network namespace.
 pub fn active(lxcpath: &Path) -> Result<Vec<String>> {
-    let table = std::fs::read("/proc/net/unix").doing(|| "read /proc/net/unix")?;
+    let table = crate::files::read_small(Path::new("/proc/net/unix")).doing(|| "read /proc/net/unix")?;
     let base = lxcpath.as_os_str().as_bytes();
     let mut names = BTreeSet::new();
     let mut hashed = BTreeSet::new();

@@ -1,13 +1,14 @@
 //! What a running container uses.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use lxc_config::NetType;
+use rustix::fs::{Access, AtFlags};
 
-use crate::cgroup::layout::read_at;
+use crate::cgroup::layout::{CGROUP2_SUPER_MAGIC, read_at};
 use crate::container::Container;
-use crate::error::Result;
+use crate::error::{Doing, Error, Result};
 use crate::protocol::Client;
 
 /// Use of resources; `None` where the host does not account for it.
@@ -56,7 +57,8 @@ fn block_io(text: &str, v2: bool) -> Option<u64> {
 impl Container {
     /// What its cgroups account for.
     pub fn usage(&self) -> Usage {
-        usage(&self.client())
+        let split = self.config.values.cgroup.dir_container_inner.is_some();
+        usage(&Directories::ask(&self.client(), split))
     }
 
     /// Traffic of its devices, in the order of the configuration, up to the first without a name.
@@ -64,7 +66,12 @@ impl Container {
         let client = self.client();
         let mut out = Vec::new();
         for (number, network) in &self.config.values.networks {
-            let key = if network.kind == Some(NetType::Veth) { "veth.pair" } else { "link" };
+            let key = match network.kind {
+                Some(NetType::Veth) => "veth.pair",
+                // Nothing on the host belongs to it.
+                None | Some(NetType::Empty | NetType::None) => break,
+                Some(_) => "link",
+            };
             let Some(link) = client.config_item(&format!("lxc.net.{number}.{key}"))? else { break };
             let dir = Path::new("/sys/class/net").join(&link).join("statistics");
             let read = |file: &str| -> u64 {
@@ -77,7 +84,51 @@ impl Container {
     }
 }
 
-fn usage(client: &Client) -> Usage {
+/// The cgroups that account for a container.
+enum Directories<'a> {
+    /// All of them, from one request.
+    All(Vec<(OwnedFd, bool)>),
+    /// To be asked for one by one: limits and processes are in different cgroups.
+    Each(&'a Client),
+}
+
+impl Directories<'_> {
+    fn ask(client: &Client, split: bool) -> Directories<'_> {
+        let is_v2 = |dir: &OwnedFd| rustix::fs::fstatfs(dir).is_ok_and(|s| s.f_type == CGROUP2_SUPER_MAGIC);
+        match client.cgroup_ctx() {
+            Ok(all) if !split => {
+                Directories::All(all.into_iter().map(|d| (is_v2(&d), d)).map(|(v, d)| (d, v)).collect())
+            }
+            _ => Directories::Each(client),
+        }
+    }
+
+    /// The directory of a controller, which has a certain file, and whether it is cgroup v2.
+    fn limit_cgroup_fd(&self, controller: &str) -> Result<(OwnedFd, bool)> {
+        let all = match self {
+            Directories::Each(client) => return client.limit_cgroup_fd(controller),
+            Directories::All(all) => all,
+        };
+        let (v1_file, v2_file) = match controller {
+            "memory" => ("memory.usage_in_bytes", "memory.stat"),
+            "cpuacct" | "cpu" => ("cpuacct.usage", "cpu.stat"),
+            _ => ("blkio.throttle.io_service_bytes", "io.stat"),
+        };
+        let unified = all.iter().all(|(_, v2)| *v2);
+        let has = |dir: &OwnedFd, v2: bool| {
+            let file = if v2 { v2_file } else { v1_file };
+            v2 == unified && rustix::fs::accessat(dir, file, Access::EXISTS, AtFlags::empty()).is_ok()
+        };
+        let (dir, v2) = all
+            .iter()
+            .find(|(dir, v2)| has(dir, *v2))
+            .ok_or_else(|| Error::unsupported(format!("no cgroup has {v1_file}")))?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(dir, 3).doing(|| "copy a descriptor")?;
+        Ok((copy, *v2))
+    }
+}
+
+fn usage(client: &Directories<'_>) -> Usage {
     let mut usage = Usage::default();
     if let Ok((dir, v2)) = client.limit_cgroup_fd("memory") {
         let dir = dir.as_fd();

@@ -144,7 +144,7 @@ fn default_halt_signal(pidfd: &OwnedFd) -> i32 {
 pub fn pid_of(pidfd: &OwnedFd) -> Result<i32> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+    let text = crate::files::read_text(&path).doing(|| format!("read {path}"))?;
     let pid = text.lines().find_map(|l| l.strip_prefix("Pid:")).and_then(|p| p.trim().parse().ok());
     match pid {
         Some(pid) if pid > 0 => Ok(pid),

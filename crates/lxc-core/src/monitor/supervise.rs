@@ -155,6 +155,7 @@ impl Monitor {
             running.set_state(State::Running);
             // The trace is of no use any more.
             log::drop_ring();
+            process::release_free_memory();
             if let Some(report) = report.take() {
                 report.running();
             }
@@ -200,10 +201,11 @@ impl Monitor {
         let console = (plan.console && values.pty_max <= 1).then(Pty::open_host).transpose()?;
         let ttys = if values.pty_max == 0 { values.tty_max } else { 0 };
         let ttys = (0..ttys).map(|_| Pty::open_host()).collect::<Result<Vec<_>>>()?;
-        let (uid, gid) = plan.identity.host_owner();
+        // The group stays what devpts gave: that of terminals.
+        let (uid, _) = plan.identity.host_owner();
         for pty in console.iter().chain(&ttys) {
-            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-            rustix::fs::fchown(&pty.pty, Some(uid), Some(gid)).doing(|| "own the console")?;
+            let uid = rustix::fs::Uid::from_raw(uid);
+            rustix::fs::fchown(&pty.pty, Some(uid), None).doing(|| "own the console")?;
         }
         let share = self.shared_namespaces()?;
         let mut payload = GroupSet::create(&self.layout, &plan.cgroups.payload, true)?;
@@ -270,6 +272,12 @@ impl Monitor {
         if let Storage::Overlay { upper, work, .. } = &rootfs.storage {
             for dir in [upper, work] {
                 std::fs::create_dir_all(dir).doing(|| format!("create {}", dir.display()))?;
+            }
+            if rootfs.idmapped {
+                // It is the root directory that the container sees.
+                let (uid, gid) = self.plan.identity.host_owner();
+                std::os::unix::fs::lchown(upper, Some(uid), Some(gid))
+                    .doing(|| format!("own {}", upper.display()))?;
             }
         }
         if !std::path::Path::new(&rootfs.mount).is_dir() {

@@ -67,8 +67,9 @@ fn overlay(lower: &str, upper: &Path, work: &Path) -> Result<OwnedFd> {
     rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).doing(what)
 }
 
-/// An overlay whose layers are seen through a user namespace's id map: ids on disk are the
-/// container's. The kernel takes layers only from mounts that are attached somewhere, so a thread
+/// An overlay whose lower layers are seen through a user namespace's id map: ids on disk there are
+/// the container's. The upper layer is not mapped: the kernel writes to it as the mounter, whom the
+/// map does not know, and so it holds ids of the host. The kernel takes layers only from mounts that are attached somewhere, so a thread
 /// attaches them in a mount namespace of its own, which ends with it.
 pub fn idmapped_overlay(
     lower: &[std::path::PathBuf],
@@ -78,9 +79,8 @@ pub fn idmapped_overlay(
 ) -> Result<OwnedFd> {
     let make = || -> Result<OwnedFd> {
         const SCRATCH: &str = "/sys";
-        let parent = upper.parent().unwrap_or(Path::new("/"));
         let mut trees = Vec::new();
-        for dir in lower.iter().map(std::path::PathBuf::as_path).chain([parent]) {
+        for dir in lower {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             let tree = rustix::mount::open_tree(CWD, dir, flags)
                 .doing(|| format!("clone the mount of {}", dir.display()))?;
@@ -99,10 +99,8 @@ pub fn idmapped_overlay(
             attach(tree.as_fd(), &place)?;
             places.push(place);
         }
-        let above = places.pop().unwrap_or_default();
         let layers: Vec<String> = places.iter().map(|p| escape(p)).collect();
-        let below = |dir: &Path| dir.file_name().map(|n| above.join(n)).unwrap_or_default();
-        overlay(&layers.join(":"), &below(upper), &below(work))
+        overlay(&layers.join(":"), upper, work)
     };
     std::thread::scope(|scope| {
         scope

@@ -39,6 +39,12 @@ pub fn interfaces_of_many(inits: &[Pid]) -> Vec<Result<Vec<Interface>>> {
     })
 }
 
+/// Devices of the network namespace that a process is in. The calling thread stays in that
+/// namespace: for programs that have nothing else to do.
+pub fn interfaces_and_stay(init: Pid) -> Result<Vec<Interface>> {
+    visit_one(init)
+}
+
 fn visit_one(init: Pid) -> Result<Vec<Interface>> {
     let path = format!("/proc/{}/ns/net", init.as_raw_pid());
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;

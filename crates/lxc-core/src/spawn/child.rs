@@ -468,6 +468,10 @@ pub fn no_new_privs(_: &mut Child<'_>) -> Result<()> {
 
 /// Inside the container's root: hooks of the container itself.
 pub fn start_hooks(child: &mut Child<'_>) -> Result<()> {
+    let ttys = finish::tty_names(&child.ttys);
+    if !ttys.is_empty() {
+        child.hooks.set("container_ttys", ttys.join(" "));
+    }
     child.hooks.clone().inside().run(HookType::Start, child.plan.hooks(HookType::Start), &[])
 }
 

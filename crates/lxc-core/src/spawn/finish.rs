@@ -29,9 +29,7 @@ pub fn execute(
         Ok(()) => {}
         Err(e) => return e,
     }
-    let names: Vec<String> =
-        ttys.iter().filter_map(|t| t.number().ok()).map(|n| format!("pts/{n}")).collect();
-    let environment = plan.environment.for_init(&names);
+    let environment = plan.environment.for_init(&tty_names(ttys));
     rustix::process::umask(umask);
     if plan.boots() {
         if let Err(e) = drop_privileges(plan) {
@@ -41,6 +39,11 @@ pub fn execute(
     } else {
         small_init::run(plan, channel, &environment)
     }
+}
+
+/// Names of terminals below /dev, for `container_ttys`.
+pub fn tty_names(ttys: &[Pty]) -> Vec<String> {
+    ttys.iter().filter_map(|t| t.number().ok()).map(|n| format!("pts/{n}")).collect()
 }
 
 /// stdio.
@@ -67,10 +70,10 @@ fn prepare(plan: &Plan, console: Option<&Pty>) -> Result<()> {
         }
     }
     // Root of the container may not own what its caller gave it; that is no reason to fail.
-    let (uid, gid) = (plan.identity.uid, plan.identity.gid);
+    let uid = Uid::from_raw(plan.identity.uid);
     if plan.stdio_is_console() {
         for (fd, _) in stdio() {
-            let _ = rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            let _ = rustix::fs::fchown(fd, Some(uid), None);
         }
     }
     Ok(())

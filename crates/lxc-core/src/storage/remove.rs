@@ -24,10 +24,36 @@ pub fn remove_directory_except(path: &Path, missing_is_fine: bool, keep: &[&str]
         Err(Errno::NOENT) if missing_is_fine => return Ok(()),
         Err(e) => return Err(Error::os(what(), e)),
     };
-    let device = rustix::fs::fstat(&dir).doing(what)?.st_dev;
-    let kept = empty(&dir, device, path, keep)?;
+    if let Some(mount) = mount_below(path)? {
+        return Err(Error::os(what(), Errno::BUSY)
+            .with_hint(format!("{mount} is mounted there: unmount it first; nothing was removed")));
+    }
+    let kept = empty(&dir, path, keep)?;
     drop(dir);
     if kept { Ok(()) } else { rustix::fs::rmdir(path).doing(what) }
+}
+
+/// The first mount point below a directory (proc_pid_mountinfo(5)): what is mounted there may belong
+/// to somebody else, also when it is on the same file system.
+fn mount_below(path: &Path) -> Result<Option<String>> {
+    let table = crate::files::read_text("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")?;
+    let own = std::fs::canonicalize(path).doing(|| format!("look at {}", path.display()))?;
+    let point = |line: &str| line.split(' ').nth(4).map(unescape);
+    Ok(table.lines().filter_map(point).find(|p| Path::new(p) != own && Path::new(p).starts_with(&own)))
+}
+
+/// Octal escapes of blanks and backslashes.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_string(), |t, (code, c)| t.replace(code, c))
+}
+
+/// Opens a directory that is no mount point: one that came meanwhile is refused too.
+fn open_below(at: impl AsFd, name: &std::ffi::CStr) -> lxc_sys::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = rustix::fs::ResolveFlags::NO_XDEV | rustix::fs::ResolveFlags::BENEATH;
+    rustix::fs::openat2(at, name, flags, Mode::empty(), resolve)
 }
 
 fn open_dir(at: impl AsFd, name: impl rustix::path::Arg) -> lxc_sys::Result<OwnedFd> {
@@ -36,7 +62,7 @@ fn open_dir(at: impl AsFd, name: impl rustix::path::Arg) -> lxc_sys::Result<Owne
 }
 
 /// Empties a directory. Returns whether something was kept.
-fn empty(dir: &OwnedFd, device: u64, path: &Path, keep: &[&str]) -> Result<bool> {
+fn empty(dir: &OwnedFd, path: &Path, keep: &[&str]) -> Result<bool> {
     let mut kept = false;
     let mut subdirectories = Vec::new();
     let what = || format!("remove what is in {}", path.display());
@@ -63,17 +89,17 @@ fn empty(dir: &OwnedFd, device: u64, path: &Path, keep: &[&str]) -> Result<bool>
     for name in subdirectories {
         let below = path.join(name.to_string_lossy().as_ref());
         let what = || format!("remove {}", below.display());
-        let sub = match open_dir(dir, &*name) {
+        let sub = match open_below(dir, &name) {
             Ok(sub) => sub,
             Err(Errno::NOENT) => continue,
+            Err(Errno::XDEV) => {
+                return Err(
+                    Error::os(what(), Errno::XDEV).with_hint("something is mounted there: unmount it first")
+                );
+            }
             Err(e) => return Err(Error::os(what(), e)),
         };
-        if rustix::fs::fstat(&sub).doing(what)?.st_dev != device {
-            return Err(
-                Error::os(what(), Errno::XDEV).with_hint("something is mounted there: unmount it first")
-            );
-        }
-        empty(&sub, device, &below, &[])?;
+        empty(&sub, &below, &[])?;
         drop(sub);
         match rustix::fs::unlinkat(dir, &*name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}

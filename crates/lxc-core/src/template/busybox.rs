@@ -120,7 +120,9 @@ fn find(arguments: &[String]) -> Result<PathBuf> {
             Some(path) => path.to_string(),
             None if word == "--busybox-path" => words.next().cloned().unwrap_or_default(),
             None => {
-                return Err(Error::invalid(format!("template busybox: unknown option {word}")).with_hint(HELP));
+                return Err(
+                    Error::invalid(format!("template busybox: unknown option {word}")).with_hint(HELP)
+                );
             }
         });
     }

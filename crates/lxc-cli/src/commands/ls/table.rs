@@ -185,7 +185,9 @@ pub fn fancy(rows: &[Row], columns: &[Column]) -> String {
     let cells: Vec<Vec<String>> = rows.iter().map(|r| columns.iter().map(|c| r.cell(*c)).collect()).collect();
     let width = |i: usize| {
         let longest = cells.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
-        longest.max(columns[i].title().len())
+        // Numbers of memory have room for their unit.
+        let unit = if matches!(columns[i], Column::Ram | Column::Swap) { 2 } else { 0 };
+        longest.max(columns[i].title().len() + unit)
     };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let mut out = String::new();

@@ -1,0 +1,168 @@
+//! What goes wrong is named, in our first line on standard error, and leaves nothing behind.
+
+use lxc_testkit::{Builder, Lxcpath, Output, Running, Suite, needs};
+
+/// Checks a refusal of ours: the cause first, little else.
+#[track_caller]
+fn refused(output: &Output, cause: &[&str]) {
+    assert_ne!(output.code, 0, "{output}");
+    assert_eq!(output.stdout, "", "{output}");
+    // Before it there may be what a hook said.
+    let first = output.stderr.lines().find(|l| l.starts_with("lxc-")).unwrap_or_default();
+    for word in cause {
+        assert!(first.contains(word), "{word:?} is in the first line: {output}");
+    }
+    assert!(output.stderr.lines().count() <= 4, "the cause, and little else: {output}");
+}
+
+/// Starts a container that must not start.
+#[track_caller]
+fn start_refused(change: impl Fn(Builder<'_>) -> Builder<'_>, cause: &[&str]) {
+    let suite = Suite::ours();
+    let dir = Lxcpath::new();
+    let name = change(dir.busybox("bad").quick()).build();
+    let before = dir.listing();
+    for mode in ["-d", "-F"] {
+        refused(&dir.run(&suite, "lxc-start", &name, &[mode]), cause);
+        dir.gone(&suite, &name);
+        assert_eq!(dir.listing(), before);
+    }
+}
+
+#[test]
+fn an_unknown_key() {
+    needs!(root, ours);
+    start_refused(|b| b.line("lxc.net.0.tpye = veth"), &["lxc.net.0.tpye"]);
+    start_refused(|b| b.line("lxc.bogus = 1"), &["lxc.bogus", "config:"]);
+}
+
+#[test]
+fn a_value_that_is_none() {
+    needs!(root, ours);
+    start_refused(|b| b.line("lxc.tty.max = many"), &["lxc.tty.max"]);
+    start_refused(|b| b.line("lxc.cap.drop = sys_bogus"), &["sys_bogus"]);
+}
+
+#[test]
+fn a_missing_root_file_system() {
+    needs!(root, ours);
+    start_refused(|b| b.rootfs("/nonexistent/rootfs"), &["/nonexistent/rootfs", "No such file or directory"]);
+}
+
+#[test]
+fn a_root_file_system_that_is_a_file() {
+    needs!(root, ours);
+    start_refused(|b| b.rootfs("/etc/passwd"), &["/etc/passwd"]);
+}
+
+#[test]
+fn an_init_that_does_not_exist() {
+    needs!(root, ours);
+    start_refused(|b| b.init("/nonexistent/init"), &["/nonexistent/init", "No such file or directory"]);
+}
+
+#[test]
+fn an_init_that_is_no_program() {
+    needs!(root, ours);
+    start_refused(|b| b.init("/etc/passwd"), &["/etc/passwd", "Permission denied"]);
+}
+
+#[test]
+fn a_hook_that_fails() {
+    needs!(root, ours);
+    for hook in ["pre-start", "pre-mount", "mount", "autodev", "start-host", "start"] {
+        start_refused(|b| b.line(format!("lxc.hook.{hook} = /bin/false")), &["/bin/false", hook]);
+    }
+    start_refused(|b| b.line("lxc.hook.pre-start = /nonexistent/hook"), &["/nonexistent/hook"]);
+}
+
+#[test]
+fn a_mount_whose_source_is_missing() {
+    needs!(root, ours);
+    start_refused(|b| b.line("lxc.mount.entry = /nonexistent/src mnt none bind 0 0"), &["/nonexistent/src"]);
+    start_refused(|b| b.line("lxc.mount.fstab = /nonexistent/fstab"), &["/nonexistent/fstab"]);
+}
+
+#[test]
+fn a_mount_that_would_leave_the_root_file_system() {
+    needs!(root, ours);
+    let suite = Suite::ours();
+    let dir = Lxcpath::new();
+    let outside = dir.join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let name =
+        dir.busybox("escape").quick().line("lxc.mount.entry = tmpfs link/dir tmpfs create=dir 0 0").build();
+    // As a container could make it between two starts.
+    std::os::unix::fs::symlink(&outside, dir.join(&name).join("rootfs/link")).unwrap();
+    dir.run(&suite, "lxc-start", &name, &["-d"]);
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "nothing was made outside");
+}
+
+#[test]
+fn a_network_that_does_not_exist() {
+    needs!(root, ours);
+    start_refused(|b| b.line("lxc.net.1.type = veth").line("lxc.net.1.link = nobr0"), &["nobr0"]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read() {
+    needs!(root, ours);
+    let suite = Suite::ours();
+    let dir = Lxcpath::new();
+    std::fs::create_dir_all(dir.join("x/config")).unwrap();
+    for command in ["lxc-start", "lxc-info", "lxc-attach", "lxc-destroy"] {
+        let output = dir.run(&suite, command, "x", &[]);
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output}");
+        assert!(!output.stderr.is_empty(), "{output}");
+    }
+    assert!(dir.join("x/config").is_dir());
+}
+
+#[test]
+fn a_name_with_a_slash() {
+    needs!(root, ours);
+    let suite = Suite::ours();
+    let dir = Lxcpath::new();
+    for name in ["a/b", "../x", ".."] {
+        for command in ["lxc-create", "lxc-start", "lxc-destroy"] {
+            let more: &[&str] = if command == "lxc-create" { &["-t", "none"] } else { &[] };
+            let output = dir.run(&suite, command, name, more);
+            assert_ne!(output.code, 0, "{output}");
+            assert!(dir.listing().is_empty(), "{output}");
+        }
+    }
+}
+
+#[test]
+fn an_lxcpath_that_cannot_be_written() {
+    needs!(root, ours);
+    let output = Suite::ours().run("lxc-create", &["-P", "/proc/nonexistent", "-n", "x", "-t", "none"]);
+    refused(&output, &["/proc/nonexistent"]);
+    let output = Suite::ours().run("lxc-create", &["-P", "/etc/passwd", "-n", "x", "-t", "none"]);
+    refused(&output, &["/etc/passwd"]);
+}
+
+#[test]
+fn someone_who_is_not_root() {
+    needs!(root, ours, program "setpriv");
+    let suite = Suite::ours();
+    let dir = Lxcpath::new();
+    let name = dir.busybox("user").quick().build();
+    dir.start(&suite, &name);
+    let as_nobody = |command: &str, arguments: &[&str]| {
+        let mut c = std::process::Command::new("setpriv");
+        c.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(suite.path(command));
+        c.args(["-P", dir.arg(), "-n", &name]).args(arguments).env("HOME", "/nonexistent").env("LC_ALL", "C");
+        Running::spawn(c).wait()
+    };
+    for command in ["lxc-stop", "lxc-attach", "lxc-freeze", "lxc-destroy", "lxc-info", "lxc-console"] {
+        let output = as_nobody(command, &[]);
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output}");
+        assert!(output.stderr.contains("privileges"), "{output}");
+    }
+    assert_eq!(dir.state(&suite, &name), "RUNNING");
+    dir.kill(&suite, &name);
+    assert_eq!(as_nobody("lxc-create", &["-t", "none"]).code, 1);
+    refused(&as_nobody("lxc-start", &[]), &[]);
+    dir.gone(&suite, &name);
+}
