@@ -19,7 +19,8 @@ impl Debian {
         let config = format!(
             "lxc.rootfs.path = overlay:{}:{}\nlxc.uts.name = {name}\nlxc.apparmor.profile = unconfined\n\
              lxc.tty.max = 4\nlxc.pty.max = 1024\nlxc.cap.drop = sys_module mac_admin mac_override sys_time\n\
-             lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\nlxc.net.0.type = empty\n{}\n",
+             lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\nlxc.net.0.type = empty\n\
+             lxc.mount.entry = /sys/kernel/debug sys/kernel/debug none bind,optional 0 0\n{}\n",
             lower.display(),
             delta.display(),
             lines.join("\n")

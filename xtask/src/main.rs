@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod codegen;
 mod demo;
 mod install;
 mod setup;
@@ -22,6 +23,7 @@ cargo xtask TASK [OPTIONS]
   demo                        create, start, look into, stop and destroy a container
   test [FILTER]               build, install to a staging directory, run all tests
   bench [--quick]             measure beside the LXC of the distribution
+  codegen [--check]           write man/ and completions/ from the tables, or check that they are current
   tidy                        rules that neither compiler nor clippy checks
 ";
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some((&"demo", [])) => demo::run(),
         Some((&"test", filter)) => test::run(filter),
         Some((&"bench", options)) => bench::run(options),
+        Some((&"codegen", options)) => codegen::run(options),
         Some((&"tidy", [])) => tidy::run(),
         Some((&("-h" | "--help"), [])) => {
             print!("{USAGE}");

@@ -102,7 +102,6 @@ impl<'a> Builder<'a> {
     fn config(&self, rootfs: &Path) -> String {
         let mut text = format!(
             "lxc.rootfs.path = dir:{}\n\
-             lxc.uts.name = {}\n\
              lxc.apparmor.profile = unconfined\n\
              lxc.signal.halt = SIGUSR1\n\
              lxc.signal.reboot = SIGTERM\n\
@@ -111,9 +110,12 @@ impl<'a> Builder<'a> {
              lxc.cap.drop = sys_module mac_admin mac_override sys_time\n\
              lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\n\
              lxc.mount.entry = shm dev/shm tmpfs defaults,create=dir 0 0\n",
-            rootfs.display(),
-            self.name
+            rootfs.display()
         );
+        // A host name has a limit that a container's name has not.
+        if self.name.len() <= 64 {
+            text.push_str(&format!("lxc.uts.name = {}\n", self.name));
+        }
         if self.network {
             text.push_str("lxc.net.0.type = empty\n");
         }

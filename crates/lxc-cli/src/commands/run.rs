@@ -1,7 +1,9 @@
 //! lxc run: a throw-away container at once.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use lxc_core::error::Doing;
 use lxc_core::lifecycle::start::Started;
 use lxc_core::monitor::{Exit, StartFailure};
 use lxc_core::plan::StartOptions;
@@ -36,13 +38,56 @@ const OPTIONS: &[Opt] = &[
     long("share-net", Arg::Required("NAME"), "Share the network namespace of a container or process"),
 ];
 
-/// The container's directory: removed with everything in it when this is dropped.
-struct ThrowAway(PathBuf);
+/// The container's directory: removed with everything in it when this is dropped. Its lock tells a
+/// directory in use from one whose user was killed.
+struct ThrowAway {
+    directory: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl ThrowAway {
+    /// Makes the directory, and removes what killed ones left.
+    fn make(base: &Path, name: &str) -> Result<ThrowAway, Error> {
+        std::fs::create_dir_all(base).doing(|| format!("create {}", base.display()))?;
+        sweep(base);
+        let directory = base.join(name);
+        let what = || format!("create {}", directory.display());
+        std::fs::create_dir(&directory).doing(what)?;
+        let lock = lock(&directory).doing(what)?;
+        Ok(ThrowAway { directory, _lock: lock })
+    }
+}
 
 impl Drop for ThrowAway {
     fn drop(&mut self) {
-        if let Err(e) = lxc_core::storage::remove_directory(&self.0, true) {
+        if let Err(e) = lxc_core::storage::remove_directory(&self.directory, true) {
             eprintln!("lxc-run: {e}");
+        }
+    }
+}
+
+/// Locks a directory, unless somebody else has it locked.
+fn lock(directory: &Path) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::{FlockOperation, Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(directory, flags, Mode::empty())?;
+    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(fd)
+}
+
+/// Removes directories of runs that were killed. One that was made this very moment and is not
+/// locked yet is younger than a minute.
+fn sweep(base: &Path) {
+    let old = |path: &Path| {
+        let age = path.metadata().and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
+        age.is_some_and(|a| a > std::time::Duration::from_secs(60))
+    };
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if old(&path) && lock(&path).is_ok() {
+            if let Err(e) = lxc_core::storage::remove_directory(&path, true) {
+                eprintln!("lxc-run: {e}");
+            }
         }
     }
 }
@@ -109,11 +154,8 @@ fn attempt(
     mapped: bool,
 ) -> Result<i32, StartFailure> {
     let mut container = Container::without_config(name, base)?;
+    let throw_away = ThrowAway::make(base, name)?;
     let directory = container.directory();
-    let fail = |what: String, e: &std::io::Error| Error::os(what, lxc_core::error::errno_of(e));
-    std::fs::create_dir_all(base).map_err(|e| fail(format!("create {}", base.display()), &e))?;
-    std::fs::create_dir(&directory).map_err(|e| fail(format!("create {}", directory.display()), &e))?;
-    let throw_away = ThrowAway(directory.clone());
     let layers = layers(&directory, lower)?;
     let mut text = host::base_config(name, &directory, &layers);
     text.push_str("lxc.net.0.type = empty\nlxc.net.0.flags = up\n");
@@ -153,7 +195,6 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The layers of the overlay, as `lxc.rootfs.path` wants them. The upper one is in memory: /run.
 fn layers(directory: &Path, lower: &Path) -> Result<String, Error> {
     let delta = directory.join("overlay/delta");
-    std::fs::create_dir_all(&delta)
-        .map_err(|e| Error::os(format!("create {}", delta.display()), lxc_core::error::errno_of(&e)))?;
+    std::fs::create_dir_all(&delta).doing(|| format!("create {}", delta.display()))?;
     Ok(format!("{}:{}", lower.display(), delta.display()))
 }

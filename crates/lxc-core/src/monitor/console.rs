@@ -158,7 +158,7 @@ impl Console {
     /// CONSOLE_LOG.
     pub fn serve_log(&mut self, request: ConsoleLogRequest) -> lxc_sys::Result<Vec<u8>> {
         let ring = self.ring.as_mut().ok_or(Errno::FAULT)?;
-        if (request.read || request.write_logfile) && ring.is_empty() && request.read {
+        if request.read && ring.is_empty() {
             return Err(Errno::NODATA);
         }
         let out = if request.read {

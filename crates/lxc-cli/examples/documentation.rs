@@ -1,0 +1,193 @@
+//! Writes the manual pages and the completions from the tables: `documentation [--check] MAN COMPLETIONS`.
+#![allow(clippy::print_stderr, reason = "a program for the terminal of a developer")]
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use lxc_cli::getopt::{Arg, Opt};
+use lxc_cli::help::all_options;
+use lxc_cli::table::{COMMANDS, Command};
+use roff::{Roff, bold, italic, roman};
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let check = arguments.first().is_some_and(|a| a == "--check");
+    if check {
+        arguments.remove(0);
+    }
+    let [man, completions] = arguments.as_slice() else { bail!("usage: documentation [--check] MAN COMPLETIONS") };
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
+    for command in COMMANDS {
+        let path = Path::new(man).join("man1").join(format!("lxc-{}.1", command.name));
+        files.push((path, command_page(command)));
+    }
+    files.push((Path::new(man).join("man1/lxc.1"), overview_page()));
+    files.push((Path::new(man).join("man5/lxc.container.conf.5"), keys_page()));
+    files.push((Path::new(man).join("man5/lxc.conf.5"), global_page()));
+    files.push((Path::new(completions).join("lxc"), bash()));
+    for (path, text) in files {
+        if check {
+            let now = std::fs::read_to_string(&path).unwrap_or_default();
+            if now != text {
+                bail!("{} is not current: run cargo xtask codegen", path.display());
+            }
+            continue;
+        }
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn begin(title: &str, section: &str, name: &str, about: &str) -> Roff {
+    let mut page = Roff::new();
+    page.control("TH", [title, section, "", "LXC", ""]);
+    page.control("SH", ["NAME"]).text([roman(format!("{name} - {about}"))]);
+    page
+}
+
+fn paragraphs(page: &mut Roff, text: &str) {
+    for paragraph in text.split("\n\n") {
+        page.control("PP", []).text([roman(paragraph)]);
+    }
+}
+
+fn option_text(o: &Opt) -> Vec<roff::Inline> {
+    let mut out = Vec::new();
+    if let Some(letter) = o.short {
+        out.extend([bold(format!("-{letter}")), roman(", ")]);
+    }
+    out.push(bold(format!("--{}", o.long)));
+    match o.arg {
+        Arg::No => {}
+        Arg::Required(name) => out.extend([roman("="), italic(name)]),
+        Arg::Optional(name) => out.extend([roman("[="), italic(name), roman("]")]),
+    }
+    out
+}
+
+fn command_page(command: &Command) -> String {
+    let name = format!("lxc-{}", command.name);
+    let mut about = command.about.to_string();
+    about[..1].make_ascii_lowercase();
+    let mut page = begin(&name, "1", &name, &about);
+    page.control("SH", ["SYNOPSIS"]).text([bold(&*name), roman(format!(" {}", command.usage))]);
+    page.text([roman("")]).control("br", []);
+    page.text([bold(format!("lxc {}", command.name)), roman(format!(" {}", command.usage))]);
+    page.control("SH", ["DESCRIPTION"]);
+    paragraphs(&mut page, command.details);
+    page.control("SH", ["OPTIONS"]);
+    for o in all_options(command) {
+        page.control("TP", []).text(option_text(&o)).text([roman(format!("{}.", o.help))]);
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text([bold("lxc"), roman("(1), "), bold("lxc.container.conf"), roman("(5), "), bold("lxc.conf"), roman("(5)")]);
+    page.render()
+}
+
+fn overview_page() -> String {
+    let mut page = begin("lxc", "1", "lxc", "containers in one program");
+    page.control("SH", ["SYNOPSIS"]).text([bold("lxc"), roman(" COMMAND [OPTION…]")]);
+    page.control("SH", ["DESCRIPTION"]);
+    paragraphs(
+        &mut page,
+        "Each command is also a program of its own, lxc-COMMAND. Options may be abbreviated as long as they are \
+         unambiguous, and may stand before and after other words; -- ends them.",
+    );
+    page.control("SH", ["COMMANDS"]);
+    for command in COMMANDS {
+        page.control("TP", []).text([bold(command.name)]).text([roman(format!("{}.", command.about))]);
+    }
+    page.render()
+}
+
+fn keys_page() -> String {
+    let mut page = begin("lxc.container.conf", "5", "lxc.container.conf", "configuration of a container");
+    page.control("SH", ["DESCRIPTION"]);
+    paragraphs(
+        &mut page,
+        "A line is a key, an equals sign and a value; blanks around them do not count, nor does one pair of quotes around \
+         the value. A line that begins with # is a comment. A key that takes a list adds to it with each line; an \
+         empty value clears what was said before.\n\nlxc.include reads another file, or all files *.conf of a directory \
+         in the order of their names.",
+    );
+    page.control("SH", ["KEYS"]);
+    for key in lxc_config::keys() {
+        page.control("TP", []);
+        page.text([bold(key.pattern()), roman(" = "), italic(key.value)]);
+        page.text([roman(key.doc)]);
+        page.control("br", []);
+        page.text([roman(format!("Default: {}. Since LXC {}.", key.default, key.since))]);
+    }
+    page.render()
+}
+
+fn global_page() -> String {
+    let mut page = begin("lxc.conf", "5", "lxc.conf", "settings of all containers");
+    page.control("SH", ["DESCRIPTION"]);
+    paragraphs(
+        &mut page,
+        "/etc/lxc/lxc.conf for root, ~/.config/lxc/lxc.conf for others. Lines of a key, an equals sign and a value; the \
+         first line of a key counts.",
+    );
+    page.control("SH", ["KEYS"]);
+    for key in lxc_config::global::GLOBAL_KEYS {
+        page.control("TP", []).text([bold(key.name)]).text([roman(key.doc)]);
+    }
+    page.render()
+}
+
+/// Completion of bash(1): options from the tables, names of containers from lxc-ls.
+fn bash() -> String {
+    let mut out = String::from(
+        "# Completion of the lxc commands for bash; written by `cargo xtask codegen`.
+
+_lxc_options() {
+    case \"$1\" in
+",
+    );
+    for command in COMMANDS {
+        let options: Vec<String> = all_options(command).iter().map(|o| format!("--{}", o.long)).collect();
+        out.push_str(&format!("    {}) echo \"{}\" ;;\n", command.name, options.join(" ")));
+    }
+    let names: Vec<&str> = COMMANDS.iter().map(|c| c.name).collect();
+    out.push_str(&format!(
+        "    esac
+}}
+
+_lxc() {{
+    local current=\"${{COMP_WORDS[COMP_CWORD]}}\" command=\"${{COMP_WORDS[0]##*/}}\" first=1
+    COMPREPLY=()
+    case \"$command\" in
+    lxc-*) command=\"${{command#lxc-}}\" ;;
+    *)
+        if [ \"$COMP_CWORD\" -eq 1 ]; then
+            COMPREPLY=($(compgen -W \"{}\" -- \"$current\"))
+            return
+        fi
+        command=\"${{COMP_WORDS[1]}}\"
+        first=2
+        ;;
+    esac
+    case \"${{COMP_WORDS[COMP_CWORD - 1]}}\" in
+    -P | --lxcpath | --dir | --rootfs) compopt -o dirnames; return ;;
+    -f | --rcfile | -o | --logfile | --config) compopt -o default; return ;;
+    esac
+    if [[ $current == -* ]]; then
+        COMPREPLY=($(compgen -W \"$(_lxc_options \"$command\")\" -- \"$current\"))
+    elif [ \"$COMP_CWORD\" -ge \"$first\" ] && [ \"$command\" != config ]; then
+        COMPREPLY=($(compgen -W \"$(lxc-ls -1 2>/dev/null)\" -- \"$current\"))
+    fi
+}}
+
+complete -F _lxc lxc
+",
+        names.join(" ")
+    ));
+    for command in COMMANDS.iter().filter(|c| c.linked) {
+        out.push_str(&format!("complete -F _lxc lxc-{}\n", command.name));
+    }
+    out
+}
