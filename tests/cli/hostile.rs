@@ -38,7 +38,8 @@ impl Victim {
     #[track_caller]
     fn answers(&self) {
         let begin = Instant::now();
-        let (result, _, state) = client::ask(&mut self.connect(), GET_STATE, &[]).expect("the state is answered");
+        let (result, _, state) =
+            client::ask(&mut self.connect(), GET_STATE, &[]).expect("the state is answered");
         assert_eq!((result, state), (0, 2), "RUNNING");
         assert!(begin.elapsed() < Duration::from_secs(1), "after {:?}", begin.elapsed());
     }
@@ -115,7 +116,8 @@ fn garbage() {
         let mut bytes: Vec<u8> = (0..length).map(|_| random() as u8).collect();
         // Half of them with a header that gets past the first checks; never 2, which is the request to stop.
         if random() % 2 == 0 {
-            let command = [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26, 27, 999];
+            let command =
+                [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26, 27, 999];
             let command = command[(random() % 24) as usize];
             bytes.splice(0..0, client::header(command, length as i32, random()));
         } else if let Some(first) = bytes.first_mut() {

@@ -23,7 +23,13 @@ fn manage(starter: &Suite, manager: &Suite) -> Vec<String> {
     note("ls -1", &list(&["-1", "--running"]));
     // Columns are as wide as the name: single blanks do for comparing.
     note("ls -f", &list(&["-f"]).split_whitespace().collect::<Vec<_>>().join(" "));
-    note("attach", &run("lxc-attach", &["--", "sh", "-c", "hostname; cat /proc/self/cgroup; grep Cap /proc/self/status; exit 3"]));
+    note(
+        "attach",
+        &run(
+            "lxc-attach",
+            &["--", "sh", "-c", "hostname; cat /proc/self/cgroup; grep Cap /proc/self/status; exit 3"],
+        ),
+    );
     note("clear", &run("lxc-attach", &["--clear-env", "-u", "1000", "--", "sh", "-c", "id; tty"]));
     note("wait", &run("lxc-wait", &["-s", "RUNNING", "-t", "5"]));
     note("start", &run("lxc-start", &[]));
@@ -37,7 +43,8 @@ fn manage(starter: &Suite, manager: &Suite) -> Vec<String> {
     note("get", &run("lxc-cgroup", &["pids.max"]));
     note("destroy", &run("lxc-destroy", &[]));
     note("console", &console(&dir, manager, &name));
-    let (monitor, stopped) = (dir.monitor_pid(&name), dir.spawn(manager, "lxc-wait", &name, &["-s", "STOPPED"]));
+    let (monitor, stopped) =
+        (dir.monitor_pid(&name), dir.spawn(manager, "lxc-wait", &name, &["-s", "STOPPED"]));
     note("reboot", &run("lxc-stop", &["-r", "-t", "20"]));
     assert_eq!(dir.monitor_pid(&name), monitor);
     assert_ne!(dir.init_pid(manager, &name), init);
@@ -73,7 +80,10 @@ fn cell(starter: Suite, manager: Suite) {
     let expected = manage(&Suite::peer(), &Suite::peer());
     let found = manage(&starter, &manager);
     for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!(found, expected, "started by {starter}, managed by {manager}; on the right all by the peer");
+        assert_eq!(
+            found, expected,
+            "started by {starter}, managed by {manager}; on the right all by the peer"
+        );
     }
 }
 

@@ -17,7 +17,8 @@ fn instants() -> u32 {
 /// Up to 20 ms, other ones in every run.
 fn random_delay(round: u32) -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is set");
-    let mixed = (u64::from(now.subsec_nanos()) ^ (u64::from(round) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        (u64::from(now.subsec_nanos()) ^ (u64::from(round) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     Duration::from_micros((mixed >> 40) % 20_000)
 }
 

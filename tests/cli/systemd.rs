@@ -36,7 +36,8 @@ impl Debian {
         let ask = ["--", "systemctl", "is-system-running", "--wait"];
         let answers = || {
             // Before systemd listens it is refused.
-            let output = self.dir.spawn(suite, "lxc-attach", &self.name, &ask).wait_for(Duration::from_secs(90));
+            let output =
+                self.dir.spawn(suite, "lxc-attach", &self.name, &ask).wait_for(Duration::from_secs(90));
             ["running", "degraded"].contains(&output.stdout.trim())
         };
         assert!(within(Duration::from_secs(90), answers), "systemd does not come up");
@@ -74,7 +75,11 @@ fn it_boots_and_stops() {
     needs!(root, ours, program "mmdebstrap");
     let suite = Suite::ours();
     let debian = Debian::boot(&suite, &debian!(), &[]);
-    let text = debian.dir.sh(&suite, &debian.name, "hostname; systemd-detect-virt; ps -p 1 -o comm= 2>/dev/null; id -u");
+    let text = debian.dir.sh(
+        &suite,
+        &debian.name,
+        "hostname; systemd-detect-virt; ps -p 1 -o comm= 2>/dev/null; id -u",
+    );
     assert!(text.starts_with(&format!("{}\nlxc\n", debian.name)), "{text}");
     debian.stops(&suite);
 }
@@ -86,7 +91,8 @@ fn it_boots_with_mapped_ids() {
     let debian = Debian::boot(&suite, &debian!(), &MAPPED);
     let init = debian.dir.init_pid(&suite, &debian.name);
     assert!(process::status(init, "Uid").starts_with("100000"), "{}", process::status(init, "Uid"));
-    let text = debian.dir.sh(&suite, &debian.name, "stat -c %u:%g / /etc/passwd; touch /root/x; stat -c %u /root/x");
+    let text =
+        debian.dir.sh(&suite, &debian.name, "stat -c %u:%g / /etc/passwd; touch /root/x; stat -c %u /root/x");
     assert_eq!(text, "0:0\n0:0\n0\n");
     debian.stops(&suite);
 }
@@ -118,6 +124,8 @@ fn it_powers_itself_off() {
     let debian = Debian::boot(&suite, &debian!(), &[]);
     let (dir, name) = (&debian.dir, &debian.name);
     dir.run(&suite, "lxc-attach", name, &["--", "systemctl", "poweroff"]);
-    dir.spawn(&suite, "lxc-wait", name, &["-s", "STOPPED", "-t", "60"]).wait_for(Duration::from_secs(70)).ok();
+    dir.spawn(&suite, "lxc-wait", name, &["-s", "STOPPED", "-t", "60"])
+        .wait_for(Duration::from_secs(70))
+        .ok();
     dir.gone(&suite, name);
 }

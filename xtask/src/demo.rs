@@ -50,6 +50,7 @@ pub fn run() -> Result<()> {
 struct Demo {
     bin: PathBuf,
     lxcpath: PathBuf,
+    config: PathBuf,
     name: String,
 }
 
@@ -61,7 +62,9 @@ impl Demo {
         std::fs::create_dir(&lxcpath).with_context(|| format!("create {}", lxcpath.display()))?;
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&lxcpath, mode)?;
-        Ok(Demo { bin, lxcpath, name })
+        let config = shell::target().join("demo/demo.conf");
+        std::fs::write(&config, "lxc.net.0.type = empty\n")?;
+        Ok(Demo { bin, lxcpath, config, name })
     }
 
     fn step(&self, step: &Step) -> Result<()> {
@@ -70,6 +73,10 @@ impl Demo {
             command.arg("-P").arg(&self.lxcpath);
         } else {
             command.arg("-P").arg(&self.lxcpath).args(["-n", &self.name]);
+        }
+        if step.command == "lxc-create" {
+            // Whatever /etc/lxc/default.conf says of bridges.
+            command.arg("-f").arg(&self.config);
         }
         self.show(command.args(step.arguments), step.shows)
     }

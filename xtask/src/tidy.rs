@@ -34,7 +34,11 @@ pub fn run() -> Result<()> {
     let formatted = shell::cargo().args(["fmt", "--all", "--check", "--", "-l"]).output()?;
     println!("{} the sources are formatted", if formatted.status.success() { "ok    " } else { "FAILED" });
     if !formatted.status.success() {
-        print!("{}{}", String::from_utf8_lossy(&formatted.stdout), String::from_utf8_lossy(&formatted.stderr));
+        print!(
+            "{}{}",
+            String::from_utf8_lossy(&formatted.stdout),
+            String::from_utf8_lossy(&formatted.stderr)
+        );
         wrong += 1;
     }
     if wrong > 0 {

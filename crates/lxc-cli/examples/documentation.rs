@@ -15,7 +15,9 @@ fn main() -> anyhow::Result<()> {
     if check {
         arguments.remove(0);
     }
-    let [man, completions] = arguments.as_slice() else { bail!("usage: documentation [--check] MAN COMPLETIONS") };
+    let [man, completions] = arguments.as_slice() else {
+        bail!("usage: documentation [--check] MAN COMPLETIONS")
+    };
     let mut files: Vec<(PathBuf, String)> = Vec::new();
     for command in COMMANDS {
         let path = Path::new(man).join("man1").join(format!("lxc-{}.1", command.name));
@@ -83,7 +85,14 @@ fn command_page(command: &Command) -> String {
         page.control("TP", []).text(option_text(&o)).text([roman(format!("{}.", o.help))]);
     }
     page.control("SH", ["SEE ALSO"]);
-    page.text([bold("lxc"), roman("(1), "), bold("lxc.container.conf"), roman("(5), "), bold("lxc.conf"), roman("(5)")]);
+    page.text([
+        bold("lxc"),
+        roman("(1), "),
+        bold("lxc.container.conf"),
+        roman("(5), "),
+        bold("lxc.conf"),
+        roman("(5)"),
+    ]);
     page.render()
 }
 

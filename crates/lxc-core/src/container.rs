@@ -72,7 +72,11 @@ impl Container {
         for warning in self.config.warnings() {
             log::warn!("{warning}");
         }
-        crate::log::apply_config(&self.config.values)
+        let log = &self.config.values.log;
+        if log.file.is_some() || log.level.is_some() {
+            crate::log::apply_config(&self.config.values)?;
+        }
+        Ok(())
     }
 
     /// Its name.

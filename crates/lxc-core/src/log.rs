@@ -98,11 +98,9 @@ impl log::Log for Sink {
         let to_stderr = state.stderr && level >= LogLevel::Error;
         if to_file || state.ring.is_some() {
             let line = file_line(&state, level, record);
-            if to_file {
-                if let Some(file) = &mut state.file {
-                    // A log that cannot be written has nobody to be told.
-                    let _ = file.write_all(line.as_bytes());
-                }
+            if to_file && let Some(file) = &mut state.file {
+                // A log that cannot be written has nobody to be told.
+                let _ = file.write_all(line.as_bytes());
             }
             if let Some(ring) = &mut state.ring {
                 if ring.len() == RING {

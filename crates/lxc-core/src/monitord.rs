@@ -101,12 +101,12 @@ fn watch(fifo: &OwnedFd, listener: &OwnedFd, signals: &OwnedFd, stay: bool) -> R
         if ready[0] {
             forward(fifo, &mut clients);
         }
-        if ready[1] {
-            if let Ok(client) = socket::accept(listener.as_fd()) {
-                if clients.len() < MAX_CLIENTS && may_watch(&client) {
-                    clients.push(client);
-                }
-            }
+        if ready[1]
+            && let Ok(client) = socket::accept(listener.as_fd())
+            && clients.len() < MAX_CLIENTS
+            && may_watch(&client)
+        {
+            clients.push(client);
         }
     }
 }

@@ -64,10 +64,10 @@ pub fn default_rootfs_mount() -> PathBuf {
 /// Directory for locks and FIFOs (spec: life cycle, 13.1): /run where the caller owns it, else
 /// $XDG_RUNTIME_DIR, else $HOME/.cache/lxc/run.
 pub fn runtime_dir() -> Option<PathBuf> {
-    if let Ok(run) = rustix::fs::stat("/run") {
-        if run.st_uid == geteuid().as_raw() || run.st_gid == getegid().as_raw() {
-            return Some(PathBuf::from("/run"));
-        }
+    if let Ok(run) = rustix::fs::stat("/run")
+        && (run.st_uid == geteuid().as_raw() || run.st_gid == getegid().as_raw())
+    {
+        return Some(PathBuf::from("/run"));
     }
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("XDG_RUNTIME_DIR").or_else(|| set("HOME").map(|home| home.join(".cache/lxc/run")))

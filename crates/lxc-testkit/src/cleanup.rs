@@ -40,8 +40,11 @@ fn end(monitor: u32, name: &str) {
 
 /// Kills what is in the cgroups of a container and removes them.
 pub(crate) fn cgroups(name: &str) {
-    let remove_all = || cgroups_of(name).iter().fold(true, |done, group| remove(group) && done);
-    within(Duration::from_secs(2), remove_all);
+    within(Duration::from_secs(2), || {
+        // All of them, also behind one that is still busy.
+        let busy = cgroups_of(name).iter().filter(|group| !remove(group)).count();
+        busy == 0
+    });
 }
 
 fn remove(group: &Path) -> bool {

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal};
 
 /// Sends a signal to a process that may have ended.
 pub fn kill(pid: u32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }

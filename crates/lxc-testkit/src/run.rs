@@ -179,7 +179,7 @@ fn wait_until(child: &mut Child, end: Instant) -> Option<ExitStatus> {
     if let Some(status) = child.try_wait().expect("wait") {
         return Some(status);
     }
-    let pid = Pid::from_raw(child.id().cast_signed()).expect("a pid is positive");
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid is positive");
     let fd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd_open");
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -31,7 +31,10 @@ pub fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
 pub fn code(path: &Path) -> Result<Vec<(usize, String)>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let lines = text.lines().enumerate().take_while(|(_, l)| l.trim() != "#[cfg(test)]");
-    Ok(lines.map(|(n, l)| (n + 1, without_comment_and_text(l))).filter(|(_, l)| !l.trim().is_empty()).collect())
+    Ok(lines
+        .map(|(n, l)| (n + 1, without_comment_and_text(l)))
+        .filter(|(_, l)| !l.trim().is_empty())
+        .collect())
 }
 
 fn without_comment_and_text(line: &str) -> String {
@@ -69,7 +72,8 @@ fn lines_with(words: &[&str], except: &[&str]) -> Result<Vec<String>> {
 
 fn has_word(line: &str, word: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))
 }
 
 /// Unsafe code outside of its cellar.
@@ -90,7 +94,10 @@ pub fn short() -> Result<Vec<String>> {
     for path in sources(shell::root())? {
         let count = std::fs::read_to_string(&path)?.lines().count();
         if count > LONGEST {
-            wrong.push(format!("{}: {count} lines", path.strip_prefix(shell::root()).unwrap_or(&path).display()));
+            wrong.push(format!(
+                "{}: {count} lines",
+                path.strip_prefix(shell::root()).unwrap_or(&path).display()
+            ));
         }
     }
     Ok(wrong)
@@ -133,7 +140,8 @@ pub fn portable() -> Result<Vec<String>> {
         .output();
     let Ok(listed) = listed else { return Ok(Vec::new()) };
     // In two parts, so that this file is not found.
-    let words = [["/wo", "rk/"], ["/ho", "me/"], ["artifact", "ory"], ["pkg", ".dev"], ["sparse", "+http"]].map(|w| w.concat());
+    let words = [["/wo", "rk/"], ["/ho", "me/"], ["artifact", "ory"], ["pkg", ".dev"], ["sparse", "+http"]]
+        .map(|w| w.concat());
     let mut wrong = Vec::new();
     for name in String::from_utf8_lossy(&listed.stdout).lines() {
         let Ok(text) = std::fs::read_to_string(shell::root().join(name)) else { continue };

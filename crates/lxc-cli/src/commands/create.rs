@@ -106,10 +106,6 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             }
         },
     };
-    if Container::without_config(&context.name, &context.lxcpath)?.config_path().exists() {
-        context.error("Container already exists");
-        return Ok(1);
-    }
     let mut container = Container::without_config(&context.name, &context.lxcpath)?;
     match context.get("config") {
         Some(file) => container.config.load(Path::new(file), &Files).map_err(lxc_core::Error::from)?,

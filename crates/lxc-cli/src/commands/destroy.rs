@@ -44,10 +44,10 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             return Ok(0);
         }
     }
-    if context.has("snapshots") {
-        if let Err(e) = container.destroy_snapshots() {
-            return Ok(context.fail(&e));
-        }
+    if context.has("snapshots")
+        && let Err(e) = container.destroy_snapshots()
+    {
+        return Ok(context.fail(&e));
     }
     match container.destroy() {
         Ok(()) => Ok(0),

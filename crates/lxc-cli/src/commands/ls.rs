@@ -142,23 +142,18 @@ fn collect(
     place: &Place,
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
-    let defined: BTreeSet<String> = if selection.active && !selection.defined {
-        BTreeSet::new()
-    } else {
-        discover::defined(lxcpath)?.into_iter().collect()
-    };
     let active: BTreeSet<String> = discover::active(lxcpath)?.into_iter().collect();
-    let names: BTreeSet<&String> = match (selection.active, selection.defined) {
-        (true, true) => defined.intersection(&active).collect(),
-        (true, false) => active.iter().collect(),
-        (false, true) => defined.iter().collect(),
-        (false, false) => defined.union(&active).collect(),
-    };
-    for name in names {
-        if selection.filter.as_ref().is_some_and(|f| !f.is_match(name)) {
-            continue;
-        }
-        let container = match Container::open(name, lxcpath) {
+    let mut names = active.clone();
+    if !selection.active {
+        names.extend(discover::candidates(lxcpath)?);
+    }
+    names.retain(|name| selection.filter.as_ref().is_none_or(|f| f.is_match(name)));
+    let names: Vec<String> = names.into_iter().collect();
+    for (name, opened) in names.iter().zip(discover::open_many(&names, lxcpath)) {
+        let container = match opened {
+            Ok(container) if !container.is_defined() && (selection.defined || !active.contains(name)) => {
+                continue;
+            }
             Ok(container) => container,
             Err(e) => {
                 eprintln!("Failed to load config for {name}: {e}");
@@ -185,13 +180,13 @@ fn collect(
             let row = Row::new(&container, state, controllable, fancy, columns, &place.parent, place.level);
             rows.push(row);
         }
-        if place.level < place.depth {
-            if let Some(inner) = inner_lxcpath(&container, state, lxcpath) {
-                let parent = format!("{}{name}/", place.parent);
-                let place = Place { parent, level: place.level + 1, depth: place.depth };
-                // What cannot be read inside is not listed.
-                let _ = collect(&inner, selection, columns, fancy, &place, rows);
-            }
+        if place.level < place.depth
+            && let Some(inner) = inner_lxcpath(&container, state, lxcpath)
+        {
+            let parent = format!("{}{name}/", place.parent);
+            let place = Place { parent, level: place.level + 1, depth: place.depth };
+            // What cannot be read inside is not listed.
+            let _ = collect(&inner, selection, columns, fancy, &place, rows);
         }
     }
     Ok(())

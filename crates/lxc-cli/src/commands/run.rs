@@ -84,10 +84,11 @@ fn sweep(base: &Path) {
     };
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         let path = entry.path();
-        if old(&path) && lock(&path).is_ok() {
-            if let Err(e) = lxc_core::storage::remove_directory(&path, true) {
-                eprintln!("lxc-run: {e}");
-            }
+        if old(&path)
+            && lock(&path).is_ok()
+            && let Err(e) = lxc_core::storage::remove_directory(&path, true)
+        {
+            eprintln!("lxc-run: {e}");
         }
     }
 }

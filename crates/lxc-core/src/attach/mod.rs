@@ -329,11 +329,11 @@ fn enter(
     };
     join_namespaces(context)?;
     // Without such a directory in the container the process begins in its root.
-    if let Some(dir) = cwd {
-        if let Err(e) = rustix::process::chdir(&dir) {
-            log::info!("change to {} in the container: {e}", dir.display());
-            rustix::process::chdir("/").doing(|| "change to /")?;
-        }
+    if let Some(dir) = cwd
+        && let Err(e) = rustix::process::chdir(&dir)
+    {
+        log::info!("change to {} in the container: {e}", dir.display());
+        rustix::process::chdir("/").doing(|| "change to /")?;
     }
     match clone3(alone, SIBLING, None).doing(|| "make the attached process")? {
         Cloned::Child(_) => exit_now(inside::run(context, options, payload, channel)),

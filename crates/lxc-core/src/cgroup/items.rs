@@ -40,10 +40,10 @@ pub fn apply_v1(layout: &Layout, set: &GroupSet, items: &[(String, String)], dev
             Err(e @ (Errno::ACCESS | Errno::PERM)) if devices => log::warn!("{}", Error::os(what(), e)),
             result => result.doing(what)?,
         }
-        if controller == "cpuset" {
-            if let Some(inner) = &group.inner_dir {
-                write_at(inner.as_fd(), item, &value).doing(what)?;
-            }
+        if controller == "cpuset"
+            && let Some(inner) = &group.inner_dir
+        {
+            write_at(inner.as_fd(), item, &value).doing(what)?;
         }
     }
     Ok(())

@@ -37,15 +37,16 @@ impl Container {
     /// Why not; nothing of it is left.
     pub fn create(&mut self, options: &CreateOptions) -> Result<()> {
         let directory = self.directory();
-        if self.config_path().exists() {
+        let creation = lock::creation(&directory)?;
+        if self.config_path().exists() && creation == lock::Creation::Complete {
             return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
         }
         std::fs::create_dir_all(self.lxcpath()).doing(|| format!("create {}", self.lxcpath().display()))?;
         let existed = directory.exists();
-        if existed && lock::creation(&directory)? == lock::Creation::Ongoing {
+        if creation == lock::Creation::Ongoing {
             return Err(Error::invalid(format!("{} is being created by another process", self.name())));
         }
-        if existed && lock::creation(&directory)? == lock::Creation::Incomplete {
+        if creation == lock::Creation::Incomplete {
             remove_directory(&directory, true).doing(|| "remove the remains of an interrupted creation")?;
         }
         make_directory(&directory)?;

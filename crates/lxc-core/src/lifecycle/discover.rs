@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::container::Container;
 use crate::error::{Doing, Result};
 use crate::protocol::Client;
 
@@ -12,28 +13,33 @@ use crate::protocol::Client;
 /// # Errors
 /// The directory cannot be read.
 pub fn defined(lxcpath: &Path) -> Result<Vec<String>> {
+    let mut names = candidates(lxcpath)?;
+    let exists = |name: &String| {
+        let config = lxcpath.join(name).join("config");
+        rustix::fs::access(&config, rustix::fs::Access::EXISTS).is_ok()
+    };
+    names.retain(exists);
+    Ok(names)
+}
+
+/// Names in an lxcpath that may be containers, sorted: whether they have a configuration shows when
+/// it is opened.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn candidates(lxcpath: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(lxcpath) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(e).doing(|| format!("read {}", lxcpath.display())),
     };
     let mut names = Vec::new();
-    let dir = rustix::fs::open(
-        lxcpath,
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .doing(|| format!("open {}", lxcpath.display()))?;
     for entry in entries {
-        let Ok(name) = entry.doing(|| format!("read {}", lxcpath.display()))?.file_name().into_string()
-        else {
-            continue;
-        };
-        let config = format!("{name}/config");
-        let exists = |path: &str| {
-            rustix::fs::accessat(&dir, path, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty())
-        };
-        if !name.starts_with('.') && exists(&config).is_ok() {
+        let entry = entry.doing(|| format!("read {}", lxcpath.display()))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // A link may lead to a directory.
+        let plain_file = entry.file_type().is_ok_and(|t| t.is_file());
+        if !name.starts_with('.') && !plain_file {
             names.push(name);
         }
     }
@@ -68,6 +74,31 @@ pub fn active(lxcpath: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(names.into_iter().collect())
+}
+
+/// Opens many containers at once, on as many threads as there are processors: most of the time goes
+/// into reading their configurations. The answers are in the order of the names.
+pub fn open_many(names: &[String], lxcpath: &Path) -> Vec<Result<Container>> {
+    /// Fewer are not worth a thread.
+    const SHARE: usize = 32;
+    let open = |names: &[String]| -> Vec<Result<Container>> {
+        names.iter().map(|name| Container::open(name, lxcpath)).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(names.len() / SHARE).max(1);
+    if threads == 1 {
+        return open(names);
+    }
+    let share = names.len().div_ceil(threads);
+    std::thread::scope(|scope| {
+        let (own, rest) = names.split_at(share);
+        let others: Vec<_> = rest.chunks(share).map(|chunk| scope.spawn(move || open(chunk))).collect();
+        let mut out = open(own);
+        for thread in others {
+            // A panic of theirs is one of ours.
+            out.extend(thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+        }
+        out
+    })
 }
 
 /// Defined or active, sorted.

@@ -82,11 +82,11 @@ impl Console {
                     if let Some(ring) = &mut self.ring {
                         ring.push(chunk);
                     }
-                    if let Some(log) = &mut self.log {
-                        if let Err(e) = log.write(chunk) {
-                            log::warn!("console log: {e}");
-                            self.log = None;
-                        }
+                    if let Some(log) = &mut self.log
+                        && let Err(e) = log.write(chunk)
+                    {
+                        log::warn!("console log: {e}");
+                        self.log = None;
                     }
                     if let Some(proxy) = &self.proxy {
                         // A client that does not read loses output; the container is not held up.

@@ -134,16 +134,16 @@ fn monitor(begin: Begin) -> i32 {
         ::log::debug!("title: {e}");
     }
     let pidfile = begin.plan.options.pidfile.clone();
-    if let Some(path) = &pidfile {
-        if let Err(e) = write_pidfile(path) {
-            let Begin { layout, groups, report, plan, .. } = begin;
-            crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
-            groups.remove(&layout);
-            if let Some(report) = report {
-                report.failed(&e, &log::take_ring());
-            }
-            return 1;
+    if let Some(path) = &pidfile
+        && let Err(e) = write_pidfile(path)
+    {
+        let Begin { layout, groups, report, plan, .. } = begin;
+        crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
+        groups.remove(&layout);
+        if let Some(report) = report {
+            report.failed(&e, &log::take_ring());
         }
+        return 1;
     }
     let result = supervise::run(begin);
     if let Some(path) = pidfile {

@@ -162,11 +162,11 @@ impl<'a> Running<'a> {
                     }
                     LISTENER => self.accept(listener),
                     CONSOLE_OUTPUT => {
-                        if !self.console.read_output() {
-                            if let Some(Ok(ptx)) = &console {
-                                // Nobody has it open: it would be reported for ever.
-                                self.rearm_console(ptx.as_fd());
-                            }
+                        if !self.console.read_output()
+                            && let Some(Ok(ptx)) = &console
+                        {
+                            // Nobody has it open: it would be reported for ever.
+                            self.rearm_console(ptx.as_fd());
                         }
                     }
                     CONSOLE_INPUT => {

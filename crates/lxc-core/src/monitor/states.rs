@@ -35,10 +35,10 @@ impl Publisher {
     fn publish(&self, message: &[u8; STATE_MESSAGE_LEN]) {
         let Some(fifo) = &self.fifo else { return };
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        if let Ok(fd) = rustix::fs::open(fifo, flags, Mode::empty()) {
-            if let Err(e) = rustix::io::write(fd.as_fd(), message) {
-                log::debug!("write to {}: {e}", fifo.display());
-            }
+        if let Ok(fd) = rustix::fs::open(fifo, flags, Mode::empty())
+            && let Err(e) = rustix::io::write(fd.as_fd(), message)
+        {
+            log::debug!("write to {}: {e}", fifo.display());
         }
     }
 

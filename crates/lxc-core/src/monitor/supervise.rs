@@ -389,10 +389,10 @@ impl Monitor {
     /// of the end by the end of the connection.
     fn finish(self) {
         let _ = signal::set_blocked(&self.mask_before);
-        if self.plan.values.ephemeral {
-            if let Err(e) = crate::storage::remove_directory(&self.plan.directory(), true) {
-                ::log::error!("remove the ephemeral container: {e}");
-            }
+        if self.plan.values.ephemeral
+            && let Err(e) = crate::storage::remove_directory(&self.plan.directory(), true)
+        {
+            ::log::error!("remove the ephemeral container: {e}");
         }
         for dir in &self.plan.options.remove_at_end {
             if let Err(e) = crate::storage::remove_directory(dir, true) {

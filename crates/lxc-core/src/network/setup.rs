@@ -38,11 +38,11 @@ impl Devices {
             if network.kind == Some(NetType::Veth) {
                 devices.create_veth(&mut netlink, values, number, network, namespace)?;
             }
-            if let (Some(script), Some(kind)) = (&network.script_up, network.kind) {
-                if kind != NetType::None {
-                    devices.scripted.push(number);
-                    devices.script(hooks, "up", script, number, network)?;
-                }
+            if let (Some(script), Some(kind)) = (&network.script_up, network.kind)
+                && kind != NetType::None
+            {
+                devices.scripted.push(number);
+                devices.script(hooks, "up", script, number, network)?;
             }
         }
         Ok(devices)
@@ -148,10 +148,10 @@ impl Devices {
     pub fn take_down(mut self, values: &Values, hooks: &HookContext) {
         for &number in &self.scripted {
             let Some(network) = values.networks.get(&number) else { continue };
-            if let Some(script) = &network.script_down {
-                if let Err(e) = self.script(hooks, "down", script, number, network) {
-                    log::warn!("{e}");
-                }
+            if let Some(script) = &network.script_down
+                && let Err(e) = self.script(hooks, "down", script, number, network)
+            {
+                log::warn!("{e}");
             }
         }
         self.remove();

@@ -49,14 +49,14 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
         )));
     }
     let link_local = |g: &lxc_config::Gateway<std::net::Ipv6Addr>| matches!(g, lxc_config::Gateway::Address(a) if a.segments()[0] & 0xffc0 == 0xfe80);
-    if let Some(gateway) = &net.ipv6_gateway {
-        if !net.up || (net.ipv6_addresses.is_empty() && !link_local(gateway)) {
-            return Err(Error::invalid(format!(
-                "{} needs {} = up and an address",
-                key("ipv6.gateway"),
-                key("flags")
-            )));
-        }
+    if let Some(gateway) = &net.ipv6_gateway
+        && (!net.up || (net.ipv6_addresses.is_empty() && !link_local(gateway)))
+    {
+        return Err(Error::invalid(format!(
+            "{} needs {} = up and an address",
+            key("ipv6.gateway"),
+            key("flags")
+        )));
     }
     Ok(())
 }

@@ -129,10 +129,10 @@ impl Client {
     /// The errno of the connection; see [`means_stopped`].
     pub fn request(&self, command: Command, data: i64, payload: &[u8]) -> lxc_sys::Result<Option<Answer>> {
         let connection = socket::connect_abstract(&self.address)?;
-        if let Some(timeout) = self.timeout {
-            if !matches!(command, Command::GetTtyFd | Command::AddStateClient) {
-                sockopt::set_socket_timeout(&connection, sockopt::Timeout::Recv, Some(timeout))?;
-            }
+        if let Some(timeout) = self.timeout
+            && !matches!(command, Command::GetTtyFd | Command::AddStateClient)
+        {
+            sockopt::set_socket_timeout(&connection, sockopt::Timeout::Recv, Some(timeout))?;
         }
         let header = Header { code: command as i32, datalen: payload.len() as i32, data };
         socket::send(connection.as_fd(), &header.encode(), &[], true)?;
@@ -251,10 +251,8 @@ impl Client {
     /// carries the limits, where the server knows the difference.
     pub fn cgroup(&self, controller: &str, limit: bool) -> Result<String> {
         let payload = wire::encode_string(controller);
-        if limit {
-            if let Ok(path) = self.ask_string(Command::GetLimitCgroup, &payload) {
-                return Ok(path);
-            }
+        if limit && let Ok(path) = self.ask_string(Command::GetLimitCgroup, &payload) {
+            return Ok(path);
         }
         self.ask_string(Command::GetCgroup, &payload)
     }

@@ -383,10 +383,10 @@ pub fn set_up_terminals(child: &mut Child<'_>) -> Result<()> {
     }
     let root = child.root()?;
     let tty_dir = values.tty_dir.as_deref().filter(|d| !d.is_empty());
-    if let Some(console) = &console {
-        if root.exists("dev") {
-            dev::bind_console(root, console, console_is_hosts, tty_dir)?;
-        }
+    if let Some(console) = &console
+        && root.exists("dev")
+    {
+        dev::bind_console(root, console, console_is_hosts, tty_dir)?;
     }
     if plan.boots() && root.exists("dev") {
         for (i, tty) in ttys.iter().enumerate() {

@@ -109,10 +109,10 @@ impl Proxy<'_> {
                     }
                 }
             }
-            if ready.get(2) == Some(&true) {
-                if let Some(end) = self.forward_input(&mut buffer, &mut escaped) {
-                    return Ok(end);
-                }
+            if ready.get(2) == Some(&true)
+                && let Some(end) = self.forward_input(&mut buffer, &mut escaped)
+            {
+                return Ok(end);
             }
         }
     }
