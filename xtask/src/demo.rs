@@ -43,7 +43,9 @@ pub fn run() -> Result<()> {
     if std::fs::read_dir(&demo.lxcpath)?.next().is_some() {
         bail!("something is left in {}", demo.lxcpath.display());
     }
-    println!("\nAll of it worked. Now try: sudo {}/release/lxc run -- sh", shell::target().display());
+    let target = shell::target();
+    let target = target.strip_prefix(shell::root()).unwrap_or(&target);
+    println!("\nAll of it worked. Now try: sudo {}/release/lxc run -- sh", target.display());
     Ok(())
 }
 

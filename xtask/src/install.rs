@@ -52,13 +52,16 @@ pub fn install(program: &Path, prefix: &Path) -> Result<()> {
         .with_context(|| format!("copy {} to {}", program.display(), new.display()))?;
     let installed = bin.join("lxc");
     std::fs::rename(&new, &installed).with_context(|| format!("rename {}", new.display()))?;
+    let completions = prefix.join("share/bash-completion/completions");
+    copy_tree(&shell::root().join("completions"), &completions)?;
     for command in commands(&installed)? {
         // Not a symbolic link: AppArmor profiles attach to the path of the executable.
         replace_by_link(&installed, &bin.join(format!("lxc-{command}")))?;
+        // bash looks for a file that is named after the command.
+        replace_by_link(&completions.join("lxc"), &completions.join(format!("lxc-{command}")))?;
     }
     copy_tree(&shell::root().join("share"), &prefix.join("share/lxc"))?;
-    copy_tree(&shell::root().join("man"), &prefix.join("share/man"))?;
-    copy_tree(&shell::root().join("completions"), &prefix.join("share/bash-completion/completions"))
+    copy_tree(&shell::root().join("man"), &prefix.join("share/man"))
 }
 
 fn commands(lxc: &Path) -> Result<Vec<String>> {

@@ -5,7 +5,7 @@ mod files;
 
 use anyhow::{Result, bail};
 
-use crate::shell;
+use crate::{codegen, shell};
 
 /// A rule: what is wrong, one line each.
 type Rule = fn() -> Result<Vec<String>>;
@@ -17,8 +17,14 @@ const RULES: &[(&str, Rule)] = &[
     ("only the commands print", files::no_print),
     ("no file is longer than 600 lines", files::short),
     ("every command has a test file, and every test file is used", files::tested),
+    ("manual pages and completions are current", current),
     ("nothing of one machine is in the sources", files::portable),
 ];
+
+fn current() -> Result<Vec<String>> {
+    // It says itself what is not.
+    Ok(codegen::run(&["--check"]).err().map(|e| format!("{e:#}")).into_iter().collect())
+}
 
 /// `cargo xtask tidy`.
 pub fn run() -> Result<()> {

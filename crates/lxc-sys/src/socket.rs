@@ -84,10 +84,10 @@ pub fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
 }
 
-/// A listening stream socket at an abstract name (without its leading NUL). The address length
-/// counts no trailing NUL, as upstream's does. EADDRINUSE when the name is taken.
+/// A listening stream socket (non-blocking) at an abstract name (without its leading NUL). The
+/// address length counts no trailing NUL, as upstream's does. EADDRINUSE when the name is taken.
 pub fn listen_abstract(name: &[u8]) -> Result<OwnedFd> {
-    let socket = stream(SocketFlags::CLOEXEC)?;
+    let socket = stream(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new_abstract_name(name)?)?;
     rustix::net::listen(&socket, 100)?;
     Ok(socket)

@@ -55,10 +55,10 @@ impl Container {
         }
         let global = global::load();
         let controllers = global.get("lxc.cgroup.use").flatten();
-        let plan = self.plan(options)?;
+        let plan = Box::new(self.plan(options)?);
         let listener = self.bind()?;
         if plan.options.daemonize {
-            daemonize::start(plan, self.config.clone(), listener, controllers)?;
+            daemonize::start(plan, Box::new(self.config.clone()), listener, controllers)?;
             return Ok(Started::Daemon);
         }
         self.start_here(plan, listener, controllers).map(Started::Ended)
@@ -82,7 +82,7 @@ impl Container {
     /// In the foreground this process is the monitor.
     fn start_here(
         &self,
-        plan: Plan,
+        plan: Box<Plan>,
         listener: OwnedFd,
         controllers: Option<&str>,
     ) -> std::result::Result<Exit, StartFailure> {
@@ -94,7 +94,7 @@ impl Container {
         }
         let (layout, groups) = daemonize::make_monitor_groups(&plan, controllers).map_err(failed)?;
         enter_unified(&groups);
-        let begin = Begin { plan, config: self.config.clone(), listener, layout, groups, report: None };
+        let begin = Begin { plan, config: Box::new(self.config.clone()), listener, layout, groups, report: None };
         let result = supervise::run(begin).map_err(failed);
         if let Some(path) = pidfile {
             let _ = std::fs::remove_file(path);

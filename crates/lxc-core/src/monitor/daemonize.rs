@@ -39,8 +39,8 @@ pub fn monitor_title(plan: &Plan) -> String {
 /// # Errors
 /// Why the container does not run. Nothing of it is left then.
 pub fn start(
-    plan: Plan,
-    config: Config,
+    plan: Box<Plan>,
+    config: Box<Config>,
     listener: OwnedFd,
     cgroup_use: Option<&str>,
 ) -> std::result::Result<(), StartFailure> {
@@ -68,8 +68,8 @@ fn wait(transient: rustix::process::Pid, reader: ReportReader) -> std::result::R
 /// The process between: it makes the monitor's cgroups, so that the monitor is born in them.
 fn transient(
     alone: SingleThreaded,
-    plan: Plan,
-    config: Config,
+    plan: Box<Plan>,
+    config: Box<Config>,
     listener: OwnedFd,
     report: ReportEnd,
     cgroup_use: Option<&str>,

@@ -43,9 +43,9 @@ impl Exit {
 #[derive(Debug)]
 pub struct Begin {
     /// What to start.
-    pub plan: Plan,
+    pub plan: Box<Plan>,
     /// The configuration, to answer questions about it.
-    pub config: Config,
+    pub config: Box<Config>,
     /// The command socket.
     pub listener: OwnedFd,
     /// The host's cgroups.

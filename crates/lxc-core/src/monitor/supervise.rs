@@ -33,8 +33,8 @@ fn handled_signals() -> SignalSet {
 
 /// What lasts over all turns of a container that reboots itself.
 struct Monitor {
-    plan: Plan,
-    config: lxc_config::Config,
+    plan: Box<Plan>,
+    config: Box<lxc_config::Config>,
     layout: Layout,
     groups: GroupSet,
     publisher: Publisher,
@@ -133,8 +133,8 @@ impl Monitor {
                 return Err(e);
             }
         };
-        let mut config = self.config.clone();
-        for (number, network) in &mut config.values.networks {
+        // What was generated is what a running container answers when it is asked.
+        for (number, network) in &mut self.config.values.networks {
             if let Some(host) = spawned.network.host_name(*number) {
                 network.veth_pair = Some(host.to_string());
                 network.name = Some(crate::network::setup::container_name(&self.plan.values, *number));
@@ -143,7 +143,7 @@ impl Monitor {
         let clients = std::mem::take(&mut self.clients);
         let served = Running::new(
             &self.plan,
-            &config,
+            &self.config,
             &self.layout,
             &payload,
             &mut spawned,

@@ -97,7 +97,7 @@ impl Plan {
             refuse_other_issues(&values, host)?;
             let identity = Identity::resolve(&values)?;
             let namespaces = Namespaces::resolve(&values, lxcpath, host)?;
-            let rootfs = RootfsPlan::resolve(&values, lxcpath, name)?;
+            let rootfs = RootfsPlan::resolve(&values)?;
             let mounts = mounts::resolve(&values, lxcpath, name, rootfs.as_ref())?;
             network::check(&values)?;
             let command = command(&values, &options)?;

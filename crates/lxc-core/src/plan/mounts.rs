@@ -39,7 +39,7 @@ pub struct RootfsPlan {
 
 impl RootfsPlan {
     /// Reads `lxc.rootfs.*`; `None` without a path.
-    pub fn resolve(values: &Values, _lxcpath: &Path, _name: &str) -> Result<Option<RootfsPlan>> {
+    pub fn resolve(values: &Values) -> Result<Option<RootfsPlan>> {
         let keys = &values.rootfs;
         let Some(path) = &keys.path else { return Ok(None) };
         let what = |text: &str| format!("lxc.rootfs.path = {path}: {text}");
