@@ -104,6 +104,28 @@ fn a_network_that_does_not_exist() {
     start_refused(|b| b.line("lxc.net.1.type = veth").line("lxc.net.1.link = nobr0"), &["nobr0"]);
 }
 
+/// What this version cannot do is refused with its key; a setting that confines is never ignored.
+#[test]
+fn what_is_not_supported() {
+    needs!(root, ours);
+    start_refused(
+        |b| b.line("lxc.seccomp.profile = /etc/hostname"),
+        &["lxc.seccomp.profile", "not supported"],
+    );
+    for kind in ["macvlan", "ipvlan", "vlan", "phys"] {
+        start_refused(
+            |b| b.line(format!("lxc.net.1.type = {kind}")).line("lxc.net.1.link = lo"),
+            &["lxc.net.1.type", kind, "not supported"],
+        );
+    }
+    for kind in ["loop", "lvm", "zfs", "nbd", "rbd"] {
+        start_refused(
+            |b| b.line(format!("lxc.rootfs.path = {kind}:/x")),
+            &["lxc.rootfs.path", kind, "not supported"],
+        );
+    }
+}
+
 #[test]
 fn a_configuration_that_cannot_be_read() {
     needs!(root, ours);

@@ -120,6 +120,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         CreateOptions { template, arguments: context.words().to_vec(), rootfs, quiet: context.quiet };
     match container.create(&options) {
         Ok(()) => Ok(0),
+        Err(e) if e.kind() == lxc_core::Kind::AlreadyRunning => Ok(context.fail(&e)),
         Err(e) => {
             context.report(&e);
             context.error(format!("Failed to create container {}", context.name));

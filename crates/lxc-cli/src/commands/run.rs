@@ -84,11 +84,21 @@ fn sweep(base: &Path) {
     };
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         let path = entry.path();
-        if old(&path)
-            && lock(&path).is_ok()
-            && let Err(e) = lxc_core::storage::remove_directory(&path, true)
-        {
+        if !old(&path) || lock(&path).is_err() {
+            continue;
+        }
+        if let Err(e) = lxc_core::storage::remove_directory(&path, true) {
             eprintln!("lxc-run: {e}");
+        }
+        remove_cgroups(&entry.file_name().to_string_lossy());
+    }
+}
+
+/// A killed run leaves its cgroups, and nobody will use that name again.
+fn remove_cgroups(name: &str) {
+    if let Ok(layout) = lxc_core::cgroup::layout::detect(false, None) {
+        for kind in ["monitor", "payload"] {
+            lxc_core::cgroup::group::remove_abandoned(&layout, &format!("lxc.{kind}.{name}"));
         }
     }
 }

@@ -268,6 +268,17 @@ fn create_one(hierarchy: &Hierarchy, path: &str, reclaim: bool) -> Result<Option
     Ok(None)
 }
 
+/// Removes cgroups of a name in all hierarchies, as far as nobody is in them or has them locked.
+pub fn remove_abandoned(layout: &Layout, path: &str) {
+    for hierarchy in &layout.hierarchies {
+        if is_abandoned(hierarchy, path) {
+            if let Err(e) = remove_tree(hierarchy, path) {
+                log::warn!("remove cgroup {path} in {}: {e}", hierarchy.mount.display());
+            }
+        }
+    }
+}
+
 /// Whether nobody is in a cgroup, nor below it, and no monitor holds its lock.
 fn is_abandoned(hierarchy: &Hierarchy, path: &str) -> bool {
     let Ok(dir) = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) else {

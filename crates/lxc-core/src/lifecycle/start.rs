@@ -94,7 +94,8 @@ impl Container {
         }
         let (layout, groups) = daemonize::make_monitor_groups(&plan, controllers).map_err(failed)?;
         enter_unified(&groups);
-        let begin = Begin { plan, config: Box::new(self.config.clone()), listener, layout, groups, report: None };
+        let begin =
+            Begin { plan, config: Box::new(self.config.clone()), listener, layout, groups, report: None };
         let result = supervise::run(begin).map_err(failed);
         if let Some(path) = pidfile {
             let _ = std::fs::remove_file(path);

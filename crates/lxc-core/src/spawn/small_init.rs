@@ -58,6 +58,7 @@ fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Resul
     // The command runs: now the monitor may take the start for done. All else is closed too.
     let _ = channel;
     title::set("init").doing(|| "set the title of init")?;
+    rustix::thread::set_name(c"init").doing(|| "set the name of init")?;
     process::clear_environment();
     close_all_but(signals.as_fd())?;
     if let Ok(console) = rustix::fs::open("/dev/console", OFlags::WRONLY | OFlags::NOCTTY, Mode::empty()) {
