@@ -136,7 +136,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         open_log(log)?;
     }
     // Before anything is opened: from here on the container can see this process.
-    protect::run_from_sealed_copy()?;
+    protect::run_protected()?;
     let Some(container) = context.open() else { return Ok(1) };
     let words: Result<Vec<CString>, _> = context.words().iter().map(|w| CString::new(w.as_str())).collect();
     let payload = match words {

@@ -1,0 +1,174 @@
+//! The order of a start, for a set of configurations: a change of it shows in review. Needs no
+//! privileges.
+
+use std::path::Path;
+
+use lxc_config::{Config, MemorySource};
+use lxc_core::plan::{Host, Plan, StartOptions};
+use lxc_core::spawn::script::describe;
+
+fn host(euid: u32) -> Host {
+    Host {
+        euid,
+        egid: euid,
+        cgroup_namespaces: true,
+        last_capability: 40,
+        apparmor: false,
+        selinux: false,
+        cgroup_pattern: None,
+    }
+}
+
+fn plan_on(host: &Host, text: &str) -> lxc_core::Result<Plan> {
+    let mut config = Config::new();
+    config.load_text(text.as_bytes(), Path::new("config"), &MemorySource::new())?;
+    let options = StartOptions { daemonize: true, ..StartOptions::default() };
+    Plan::resolve("web", Path::new("/c"), &config, options, host)
+}
+
+fn steps(text: &str) -> Vec<String> {
+    describe(&plan_on(&host(0), text).expect("a valid configuration"))
+}
+
+/// Takes out each step of `more` in order; what is left must be `base`.
+fn assert_adds(base: &[String], all: &[String], more: &[&str]) {
+    let mut rest = all.to_vec();
+    for step in more {
+        let at = rest.iter().position(|s| s == step);
+        rest.remove(at.unwrap_or_else(|| panic!("{step:?} is not among {all:#?}")));
+    }
+    assert_eq!(base, rest);
+}
+
+const SMALL: &str = "lxc.rootfs.path = dir:/\nlxc.uts.name = web\n";
+
+#[test]
+fn the_least() {
+    assert_eq!(
+        steps(SMALL),
+        [
+            "die with the monitor",
+            "join the v1 cgroups",
+            "new cgroup namespace",
+            "isolate the mounts",
+            "mount rootfs",
+            "hostname",
+            "session keyring",
+            "configure the network",
+            "mount /dev",
+            "check for an overmounted root",
+            "populate /dev",
+            "terminals",
+            "pivot",
+            "boot id",
+            "new session",
+            "send descriptors",
+            "-- ready",
+            "   monitor: take over the terminals",
+        ]
+    );
+}
+
+#[test]
+fn with_an_id_map() {
+    let map = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+    assert_adds(
+        &steps(SMALL),
+        &steps(&format!("{SMALL}{map}")),
+        &[
+            "-- identity",
+            "   monitor: write the id maps",
+            "   monitor: own the cgroups",
+            "become the container's root",
+            "new network namespace",
+        ],
+    );
+}
+
+#[test]
+fn with_a_network_device() {
+    assert_adds(
+        &steps(SMALL),
+        &steps(&format!("{SMALL}lxc.net.0.type = veth\n")),
+        &["-- configure", "   monitor: create the network"],
+    );
+}
+
+#[test]
+fn with_every_hook() {
+    let hooks: String =
+        ["pre-start", "pre-mount", "mount", "autodev", "start-host", "start", "stop", "post-stop"]
+            .iter()
+            .map(|h| format!("lxc.hook.{h} = /bin/true\n"))
+            .collect();
+    let all = steps(&format!("{SMALL}{hooks}"));
+    assert_adds(
+        &steps(SMALL),
+        &all,
+        &[
+            "pre-mount hooks",
+            "mount hooks",
+            "autodev hooks",
+            "start hooks exist",
+            "start hooks",
+            "   monitor: start-host hooks",
+        ],
+    );
+    let at = |step: &str| all.iter().position(|s| s == step).expect("a step");
+    for (first, then) in [
+        ("isolate the mounts", "pre-mount hooks"),
+        ("pre-mount hooks", "mount rootfs"),
+        ("mount /dev", "mount hooks"),
+        ("mount hooks", "check for an overmounted root"),
+        ("autodev hooks", "populate /dev"),
+        ("pivot", "start hooks"),
+        ("start hooks", "   monitor: start-host hooks"),
+    ] {
+        assert!(at(first) < at(then), "{first} before {then}");
+    }
+}
+
+#[test]
+fn privileges_go_last() {
+    let all = steps(&format!(
+        "{SMALL}lxc.cap.drop = sys_time\nlxc.no_new_privs = 1\nlxc.sysctl.kernel.domainname = x\n"
+    ));
+    let at = |step: &str| all.iter().position(|s| s == step).expect("a step");
+    assert!(at("pivot") < at("lxc.sysctl"));
+    assert!(at("lxc.sysctl") < at("capability bounding set"));
+    assert!(at("capability bounding set") < at("no_new_privs"));
+}
+
+#[test]
+fn refused_before_anything_is_made() {
+    for (text, message) in [
+        ("lxc.rootfs.path = dir:/nonexistent\n", "lxc.rootfs.path = /nonexistent"),
+        ("lxc.rootfs.path = dir:/proc/version\n", "Not a directory"),
+        ("lxc.rootfs.path = bogus:/\n", "unknown storage type"),
+        ("lxc.rootfs.path = zfs:pool/x\n", "not supported by this version"),
+        ("lxc.idmap = u 0 100000 65536\n", "lxc.idmap"),
+        ("lxc.prlimit.bogus = 1\n", "no such resource limit"),
+        ("lxc.mount.entry = /nonexistent mnt none bind 0 0\n", "/nonexistent"),
+        ("lxc.seccomp.profile = /x\n", "lxc.seccomp.profile"),
+        ("lxc.net.0.type = macvlan\n", "lxc.net.0.type"),
+        ("lxc.net.0.type = veth\nlxc.net.0.mtu = many\n", "lxc.net.0.mtu"),
+        ("lxc.sched.core = 1\nlxc.namespace.keep = pid\n", "lxc.sched.core"),
+        ("lxc.cgroup.dir.monitor = m\n", "lxc.cgroup.dir.container"),
+    ] {
+        let error = plan_on(&host(0), &format!("{SMALL}{text}")).expect_err(text).to_string();
+        assert!(error.contains(message), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn a_message_names_file_and_line() {
+    let error =
+        plan_on(&host(0), &format!("{SMALL}lxc.net.0.type = vlan\n")).expect_err("not supported").to_string();
+    assert!(error.starts_with("config:3: lxc.net.0.type"), "{error}");
+}
+
+#[test]
+fn an_ordinary_user_needs_a_map() {
+    let error = plan_on(&host(1000), SMALL).expect_err("no privileges");
+    assert!(error.hint().is_some(), "{error}");
+}
