@@ -39,7 +39,7 @@ fn a_state_that_comes_is_waited_for() {
         assert!(!stopped.ended(), "{suite}");
         dir.run(&suite, "lxc-unfreeze", &name, &[]).ok();
         dir.kill(&suite, &name);
-        stopped.wait().ok();
+        stopped.wait().exits(0);
     }
 }
 

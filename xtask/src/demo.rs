@@ -123,5 +123,7 @@ impl Drop for Demo {
             let _ = self.found(&command).status();
         }
         let _ = std::fs::remove_dir(&self.lxcpath);
+        // Lock files are not removed with a container. Errors: this is not root.
+        let _ = std::fs::remove_dir_all(format!("/run/lxc/lock/{}", self.lxcpath.display()));
     }
 }

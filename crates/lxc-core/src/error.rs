@@ -27,6 +27,8 @@ pub enum Kind {
     Unsupported,
     /// Time ran out.
     TimedOut,
+    /// The file system or kernel has no id-mapped mounts.
+    NoIdmappedMounts,
 }
 
 /// Why something failed: the innermost cause first, then what it was part of.
@@ -112,7 +114,7 @@ impl Error {
 
     /// Reads what [`Error::to_bytes`] wrote. Never fails: what cannot be read is shown as it is.
     pub fn from_bytes(bytes: &[u8]) -> Error {
-        const KINDS: [Kind; 8] = [
+        const KINDS: [Kind; 9] = [
             Kind::Failed,
             Kind::Invalid,
             Kind::NotDefined,
@@ -121,6 +123,7 @@ impl Error {
             Kind::Denied,
             Kind::Unsupported,
             Kind::TimedOut,
+            Kind::NoIdmappedMounts,
         ];
         let Some((head, text)) = bytes.split_at_checked(5) else {
             return Error::new(Kind::Failed, "a process of the start ended without saying why");

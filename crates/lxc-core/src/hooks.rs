@@ -2,19 +2,59 @@
 //! (spec: life cycle, section 8).
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use lxc_config::HookType;
+use lxc_config::{HookType, Values};
+use lxc_sys::Errno;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::OFlags;
+use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log::level_name;
 use crate::plan::Plan;
 
 /// Output of a hook that is logged at most.
-const MAX_OUTPUT: u64 = 40 * 1024;
+const MAX_OUTPUT: usize = 40 * 1024;
+
+/// Reads what a hook prints until it exits. What it left in the background may keep the pipe open
+/// for ever: that is not waited for. What is too much is read and dropped, so that the hook does not
+/// die of a closed pipe.
+fn read_until_exit(pipe: &OwnedFd, child: &Child) -> lxc_sys::Result<Vec<u8>> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let exited = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?;
+    let mut output = Vec::new();
+    loop {
+        let mut fds = [PollFd::new(pipe, PollFlags::IN), PollFd::new(&exited, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
+        let ended = !fds[1].revents().is_empty();
+        let mut chunk = [0; 4096];
+        loop {
+            match rustix::io::read(pipe, &mut chunk[..]) {
+                Ok(0) if ended => return Ok(output),
+                // It closed its output and goes on.
+                Ok(0) => {
+                    rustix::io::retry_on_intr(|| {
+                        rustix::event::poll(&mut [PollFd::new(&exited, PollFlags::IN)], None)
+                    })?;
+                    return Ok(output);
+                }
+                Ok(n) => {
+                    let room = MAX_OUTPUT.saturating_sub(output.len());
+                    output.extend_from_slice(&chunk[..n.min(room)]);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if ended => return Ok(output),
+                Err(Errno::AGAIN) => break,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
 
 /// What hooks are told of the container.
 #[derive(Debug, Clone)]
@@ -29,22 +69,28 @@ pub struct HookContext {
 impl HookContext {
     /// The context of a planned container. `init_pid` is known once there is one.
     pub fn new(plan: &Plan) -> HookContext {
-        let mut variables: Vec<(String, OsString)> = vec![("LXC_NAME".into(), plan.name.clone().into())];
+        let mount = plan.rootfs.as_ref().map(|r| r.mount.as_path());
+        HookContext::of(&plan.name, plan.config_file.as_deref(), mount, &plan.values)
+    }
+
+    /// The context of a container that need not be startable.
+    pub fn of(name: &str, config_file: Option<&Path>, mount: Option<&Path>, values: &Values) -> HookContext {
+        let mut variables: Vec<(String, OsString)> = vec![("LXC_NAME".into(), name.into())];
         let mut set = |name: &str, value: Option<&Path>| {
             if let Some(value) = value {
                 variables.push((name.to_string(), value.into()));
             }
         };
-        set("LXC_CONFIG_FILE", plan.config_file.as_deref());
-        set("LXC_ROOTFS_MOUNT", plan.rootfs.as_ref().map(|r| r.mount.as_path()));
-        set("LXC_ROOTFS_PATH", plan.values.rootfs.path.as_deref().map(Path::new));
-        set("LXC_CONSOLE", plan.values.console.path.as_deref());
-        set("LXC_CONSOLE_LOGPATH", plan.values.console.logfile.as_deref());
-        let level = plan.values.log.level.unwrap_or(lxc_config::LogLevel::Error);
+        set("LXC_CONFIG_FILE", config_file);
+        set("LXC_ROOTFS_MOUNT", mount);
+        set("LXC_ROOTFS_PATH", values.rootfs.path.as_deref().map(Path::new));
+        set("LXC_CONSOLE", values.console.path.as_deref());
+        set("LXC_CONSOLE_LOGPATH", values.console.logfile.as_deref());
+        let level = values.log.level.unwrap_or(lxc_config::LogLevel::Error);
         variables.push(("LXC_CGNS_AWARE".into(), "1".into()));
         variables.push(("LXC_LOG_LEVEL".into(), level_name(level).into()));
-        variables.push(("LXC_HOOK_VERSION".into(), plan.values.hook_version.to_string().into()));
-        HookContext { name: plan.name.clone(), version: plan.values.hook_version, variables, clean: false }
+        variables.push(("LXC_HOOK_VERSION".into(), values.hook_version.to_string().into()));
+        HookContext { name: name.to_string(), version: values.hook_version, variables, clean: false }
     }
 
     /// Sets a variable.
@@ -114,13 +160,10 @@ impl HookContext {
         }
         let what = || format!("{hook} hook {line:?}");
         let mut child = command.stdout(Stdio::piped()).spawn().doing(what)?;
-        let mut output = Vec::new();
-        if let Some(mut stdout) = child.stdout.take() {
-            let mut limited = (&mut stdout).take(MAX_OUTPUT);
-            limited.read_to_end(&mut output).doing(what)?;
-            // The rest is read and dropped, so that the hook does not die of a closed pipe.
-            std::io::copy(&mut stdout, &mut std::io::sink()).doing(what)?;
-        }
+        let output = match child.stdout.take() {
+            Some(stdout) => read_until_exit(&OwnedFd::from(stdout), &child).doing(what)?,
+            None => Vec::new(),
+        };
         for text in String::from_utf8_lossy(&output).lines() {
             log::debug!("hook {hook}: {text}");
         }

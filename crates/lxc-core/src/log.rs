@@ -220,6 +220,14 @@ pub fn silence_stderr() {
     update_filter();
 }
 
+/// Stops writing to the file, whose descriptor this process has closed by number.
+pub fn forget_file() {
+    if let Ok(mut state) = SINK.0.lock() {
+        std::mem::forget(state.file.take());
+    }
+    update_filter();
+}
+
 /// Keeps records in memory from now on.
 pub fn start_ring() {
     if let Ok(mut state) = SINK.0.lock() {
@@ -288,6 +296,7 @@ fn open(path: &Path) -> Result<File> {
         .append(true)
         .create(true)
         .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(path)
         .doing(|| format!("open log file {}", path.display()))
 }

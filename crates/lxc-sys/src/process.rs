@@ -11,6 +11,19 @@ pub fn close_range(first: u32, last: u32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
+/// Closes every descriptor above `last` but those listed.
+pub fn close_all_but(mut keep: Vec<RawFd>, last: u32) -> Result<()> {
+    keep.sort_unstable();
+    let mut next = last + 1;
+    for fd in keep.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|&fd| fd > last) {
+        if fd > next {
+            close_range(next, fd - 1)?;
+        }
+        next = fd + 1;
+    }
+    close_range(next, u32::MAX)
+}
+
 /// Marks every descriptor from `first` upwards close-on-exec.
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
@@ -53,23 +66,31 @@ pub fn join_new_session_keyring() -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0) }).map(drop)
 }
 
-/// Gives memory that is free back to the kernel: of the heap, and of the stack below the caller, which
-/// deep calls of the past have touched. For processes that live long after a busy beginning.
+/// Gives memory that is free back to the kernel: of the heap and, on a main thread's own stack, of
+/// what lies below the caller, which deep calls of the past have touched. For processes that live
+/// long after a busy beginning.
 pub fn release_free_memory() {
     /// Left alone below this frame: the red zone and what the calls here need.
     const MARGIN: usize = 8 * 1024;
     /// Deepest that the past may have been.
     const DEPTH: usize = 1024 * 1024;
+    /// Furthest that this frame may be from where the main stack begins.
+    const NEAR: usize = 256 * 1024;
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe { libc::malloc_trim(0) };
+    // A process forked from a thread runs on that thread's stack, with other memory close below.
+    let Some(top) = crate::title::stack_start() else { return };
     let page = page_size();
     let here = (&raw const page) as usize;
-    let end = (here - MARGIN) / page * page;
-    let start = end.saturating_sub(DEPTH);
-    // SAFETY: malloc_trim has no preconditions. Nothing lives below the stack pointer, so dropping
-    // those pages loses nothing; parts of the range that are not mapped are skipped with an error.
-    unsafe {
-        libc::malloc_trim(0);
-        libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED);
+    if here > top || top - here > NEAR {
+        return;
     }
+    let end = (here - MARGIN) / page * page;
+    let start = end - DEPTH;
+    // SAFETY: nothing lives below the stack pointer, and within 1 MiB below this frame there is only
+    // the main stack and the gap that the kernel keeps for its growth, so dropping those pages loses
+    // nothing; parts of the range that are not mapped are skipped.
+    unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
 }
 
 /// The size of a page of memory, in bytes.

@@ -14,6 +14,11 @@ fn stat_fields() -> Result<Vec<u64>> {
     Ok(fields)
 }
 
+/// Where the main thread's stack begins, at its high end.
+pub(crate) fn stack_start() -> Option<usize> {
+    stat_fields().ok()?.get(28).copied().and_then(|a| usize::try_from(a).ok()).filter(|&a| a != 0)
+}
+
 /// Replaces the command line that /proc/PID/cmdline shows by `title`.
 ///
 /// Uses PR_SET_MM_MAP (kernel 3.18 with CONFIG_CHECKPOINT_RESTORE), which needs no privilege.

@@ -119,6 +119,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         let elevated = parse_elevated(context.get("elevated-privileges"))?;
         options.move_to_cgroup = !elevated.cgroup;
         options.drop_capabilities = !elevated.cap;
+        options.confine = !elevated.lsm;
         if elevated.lsm && context.has("context") {
             context.error("Cannot combine elevated LSM privileges while requesting LSM profile");
             return Ok(1);

@@ -9,7 +9,7 @@ use lxc_core::monitor::{Exit, StartFailure};
 use lxc_core::plan::StartOptions;
 use lxc_core::source::Files;
 use lxc_core::template::host;
-use lxc_core::{Container, Error, paths};
+use lxc_core::{Container, Error, Kind, paths};
 
 use super::start::{apply_options, report_failure};
 use crate::context::Context;
@@ -34,6 +34,7 @@ pub static COMMAND: Command = Command {
 
 const OPTIONS: &[Opt] = &[
     long("rootfs", Arg::Required("DIR"), "Root file system to lay the overlay on (default: /)"),
+    long("privileged", Arg::No, "Without a user namespace: root inside is root outside"),
     opt('s', "define", Arg::Required("KEY=VALUE"), "Set a configuration item"),
     long("share-net", Arg::Required("NAME"), "Share the network namespace of a container or process"),
 ];
@@ -125,31 +126,19 @@ fn run(context: &Context) -> anyhow::Result<i32> {
     let lower = context.get("rootfs").unwrap_or("/").to_string();
     let lower =
         std::fs::canonicalize(&lower).map_err(|e| Error::invalid(format!("--rootfs {lower}: {e}")))?;
-    match attempt(context, &name, &base, &lower, &command, true) {
-        Err(failure) if cannot_map(&failure) => {
-            // Said aloud: without a user namespace root inside is root outside.
-            eprintln!(
-                "lxc-run: this file system has no id-mapped mounts: running without a user namespace, with fewer capabilities"
-            );
-            finish(context, attempt(context, &name, &base, &lower, &command, false))
-        }
-        result => finish(context, result),
-    }
-}
-
-fn finish(context: &Context, result: Result<i32, StartFailure>) -> anyhow::Result<i32> {
-    match result {
+    let mapped = !context.has("privileged");
+    match attempt(context, &name, &base, &lower, &command, mapped) {
         Ok(status) => Ok(status),
         Err(failure) => {
             report_failure(context, &failure);
+            if failure.error.kind() == Kind::NoIdmappedMounts {
+                eprintln!(
+                    "lxc-run: hint: --privileged runs it without a user namespace: its root is the host's root then"
+                );
+            }
             Ok(1)
         }
     }
-}
-
-fn cannot_map(failure: &StartFailure) -> bool {
-    let text = failure.error.to_string();
-    text.contains("id map") && failure.error.errno().is_some()
 }
 
 fn shell() -> String {
@@ -168,7 +157,7 @@ fn attempt(
     let throw_away = ThrowAway::make(base, name)?;
     let directory = container.directory();
     let layers = layers(&directory, lower)?;
-    let mut text = host::base_config(name, &directory, &layers);
+    let mut text = host::base_config(name, &directory, &layers, mapped);
     text.push_str("lxc.net.0.type = empty\nlxc.net.0.flags = up\n");
     for (variable, default) in [("PATH", DEFAULT_PATH), ("TERM", "dumb"), ("HOME", "/root")] {
         let value = match variable {
@@ -178,7 +167,6 @@ fn attempt(
         text.push_str(&format!("lxc.environment = {variable}={value}\n"));
     }
     if !mapped {
-        text = text.lines().filter(|l| !l.contains("idmap")).map(|l| format!("{l}\n")).collect();
         text.push_str("lxc.cap.drop = mac_admin mac_override sys_time sys_module sys_rawio sys_boot\n");
     }
     container.config.load_text(text.as_bytes(), Path::new("lxc run"), &Files).map_err(Error::from)?;

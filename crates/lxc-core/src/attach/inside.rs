@@ -40,6 +40,7 @@ fn prepare(context: &Context, options: &Options) -> Result<()> {
     }
     if let (true, Some(bounding)) = (options.drop_capabilities, context.init.bounding) {
         drop_bounding(bounding)?;
+        finish::drop_inheritable()?;
     }
     let setup = context.init.setup;
     let groups = if options.groups.is_empty() { &[][..] } else { &options.groups };
@@ -102,7 +103,7 @@ fn execute(context: &Context, options: &Options, payload: &Payload) -> Error {
     let environment = environment(context, options);
     match payload {
         Payload::Command(command) => {
-            let error = finish::run(command, &environment, 2);
+            let error = finish::run(command, &environment, Some(2));
             let name = command.first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();
             match error.errno() {
                 Some(errno) => Error::os(format!("Failed to exec \"{name}\""), errno),
@@ -115,7 +116,7 @@ fn execute(context: &Context, options: &Options, payload: &Payload) -> Error {
             let mut error = Error::invalid("there is no shell");
             for shell in shells.into_iter().flatten() {
                 let Ok(shell) = CString::new(shell) else { continue };
-                error = finish::run(&[shell], &environment, 2);
+                error = finish::run(&[shell], &environment, Some(2));
             }
             error
         }

@@ -48,6 +48,8 @@ pub struct Options {
     pub move_to_cgroup: bool,
     /// With no capability that init can never have.
     pub drop_capabilities: bool,
+    /// Under the container's seccomp policy and label.
+    pub confine: bool,
     /// Replace /proc and /sys where the mount namespace is not joined.
     pub remount_proc_sys: bool,
     /// 32-bit (true) or 64-bit personality; `None` is the container's.
@@ -80,6 +82,7 @@ impl Default for Options {
             namespaces: None,
             move_to_cgroup: true,
             drop_capabilities: true,
+            confine: true,
             remount_proc_sys: false,
             personality: None,
             clear_env: false,
@@ -176,6 +179,16 @@ impl Container {
             Some(p) => Some(p),
             None => client.config_item("lxc.arch")?.map(|arch| arch == "i686"),
         };
+        if options.confine && client.config_item("lxc.seccomp.profile")?.is_some() {
+            return Err(Error::unsupported(
+                "the container is confined by a seccomp policy, which this version cannot apply",
+            )
+            .with_hint("attach without it by -e LSM, if you trust the command"));
+        }
+        if self.config.values.sched_core {
+            let from = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::NotRunning, "init has no pid"))?;
+            share_core_cookie(from)?;
+        }
         let no_new_privs =
             options.no_new_privs || client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
         let terminal = if options.terminal { Some(open_terminal(&client)?) } else { None };
@@ -199,6 +212,15 @@ impl Container {
             write_proc(&path, value, &format!("lxc.proc.{name} = {value}"))?;
         }
         apply_limits(&limits::resolve(&self.config.values)?, pid)
+    }
+}
+
+/// Shares cores with the container's init: what is run by this process inherits it.
+fn share_core_cookie(init: Pid) -> Result<()> {
+    match rustix::thread::pull_core_scheduling_cookie(init, rustix::thread::CoreSchedulingScope::Thread) {
+        // No simultaneous multi-threading: there is nothing to share.
+        Ok(()) | Err(Errno::NODEV | Errno::INVAL) => Ok(()),
+        Err(e) => Err(Error::os("join the container's core scheduling group", e)),
     }
 }
 
@@ -327,7 +349,12 @@ fn enter(
         Some(dir) => Some(dir.clone()),
         None => std::env::current_dir().ok(),
     };
+    // From here on the container's root could look into this process: not while it holds what is the
+    // host's. Executing the payload makes it an ordinary process again.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .doing(|| "hide from the container")?;
     join_namespaces(context)?;
+    close_hosts_descriptors(context, channel)?;
     // Without such a directory in the container the process begins in its root.
     if let Some(dir) = cwd
         && let Err(e) = rustix::process::chdir(&dir)
@@ -344,6 +371,15 @@ fn enter(
                 .map(drop)
         }
     }
+}
+
+/// Nothing of the host's but stdio, the channel to the caller and the terminal goes further.
+fn close_hosts_descriptors(context: &Context, channel: &OwnedFd) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    let mut keep = vec![channel.as_raw_fd()];
+    keep.extend(context.terminal.iter().map(|t| t.pty.as_raw_fd()));
+    crate::log::forget_file();
+    lxc_sys::process::close_all_but(keep, 2).doing(|| "close descriptors")
 }
 
 fn join_namespaces(context: &Context) -> Result<()> {
@@ -405,7 +441,7 @@ pub struct Attached {
 
 impl Attached {
     /// Waits for the end, serving the terminal meanwhile.
-    pub fn wait(self, options: &Options) -> Result<i32> {
+    pub fn wait(mut self, options: &Options) -> Result<i32> {
         let mut buffer = [0; 4096];
         // Its end means that the payload was executed; before, why it could not be prepared.
         let message = socket::receive(self.channel.as_fd(), &mut buffer, RecvFlags::empty());
@@ -413,9 +449,12 @@ impl Attached {
             Ok(m) if m.len > 0 && buffer[0] == b'F' => Some(Error::from_bytes(&buffer[1..m.len])),
             _ => None,
         };
+        let mut served = Ok(());
         if failure.is_none() {
-            if let Some(terminal) = &self.terminal {
-                serve_terminal(terminal, options)?;
+            if let Some(terminal) = self.terminal.take() {
+                served = serve_terminal(&terminal, options);
+                // Whoever is left hears that the terminal is gone.
+                drop(terminal);
             } else {
                 // What is typed is for the attached process alone.
                 signal::ignore(libc::SIGINT);
@@ -427,6 +466,7 @@ impl Attached {
         })
         .doing(|| "wait for the attached process")?;
         signal::set_blocked(&self.signal_mask).doing(|| "restore the signal mask")?;
+        served?;
         match failure {
             Some(e) if e.kind() == Kind::Failed && e.errno().is_some_and(|n| exec_status(n) != 255) => {
                 // Scripts know this order of the two halves.

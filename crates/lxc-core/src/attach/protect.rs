@@ -116,6 +116,12 @@ fn sealed_copy(exe: &File) -> Result<OwnedFd> {
             n => done += n as u64,
         }
     }
-    rustix::fs::fcntl_add_seals(&copy, all_seals()).doing(|| "seal the copy of this program")?;
-    Ok(copy)
+    // The kernel refuses while pages are still on their way.
+    for _ in 0..100 {
+        match rustix::fs::fcntl_add_seals(&copy, all_seals()) {
+            Err(lxc_sys::Errno::BUSY) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            result => return result.doing(|| "seal the copy of this program").map(|()| copy),
+        }
+    }
+    Err(Error::os("seal the copy of this program", lxc_sys::Errno::BUSY))
 }

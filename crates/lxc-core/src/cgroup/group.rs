@@ -49,13 +49,13 @@ const DIR_FLAGS: OFlags =
 impl GroupSet {
     /// Creates the cgroups in every hierarchy of the layout, with the same name in all.
     ///
-    /// A leftover of a monitor that was killed is reclaimed when `reclaim` says that no such
-    /// container can be alive, no process is in it and no other monitor has locked it; otherwise
-    /// the next suffix is tried.
-    pub fn create(layout: &Layout, name: &GroupName, reclaim: bool) -> Result<GroupSet> {
+    /// What a monitor that was killed left is removed first: cgroups of that name which nobody is in
+    /// and no other monitor has locked, in all hierarchies. Where the name is taken the next suffix
+    /// is tried. A name that was given exactly is the administrator's: it must be free.
+    pub fn create(layout: &Layout, name: &GroupName) -> Result<GroupSet> {
         for suffix in 0..=if name.exact { 0 } else { MAX_SUFFIX } {
             let path = if suffix == 0 { name.path.clone() } else { format!("{}-{suffix}", name.path) };
-            if let Some(groups) = GroupSet::try_create(layout, &path, name, reclaim)? {
+            if let Some(groups) = GroupSet::try_create(layout, &path, name)? {
                 return Ok(GroupSet { groups, inner: name.inner.clone() });
             }
         }
@@ -64,15 +64,13 @@ impl GroupSet {
     }
 
     /// `None`: the name is taken in some hierarchy; what was made is removed again.
-    fn try_create(
-        layout: &Layout,
-        path: &str,
-        name: &GroupName,
-        reclaim: bool,
-    ) -> Result<Option<Vec<Group>>> {
+    fn try_create(layout: &Layout, path: &str, name: &GroupName) -> Result<Option<Vec<Group>>> {
+        if !name.exact {
+            remove_abandoned(layout, path);
+        }
         let mut made = GroupSet { groups: Vec::new(), inner: name.inner.clone() };
         for (index, hierarchy) in layout.hierarchies.iter().enumerate() {
-            match create_one(hierarchy, path, reclaim) {
+            match create_one(hierarchy, path) {
                 Ok(Some(limit_dir)) => made.groups.push(Group {
                     hierarchy: index,
                     version: hierarchy.version,
@@ -223,7 +221,7 @@ fn make_path(hierarchy: &Hierarchy, path: &str) -> lxc_sys::Result<()> {
 }
 
 /// Creates `path` in one hierarchy; its last component must be new. `None`: it is taken.
-fn create_one(hierarchy: &Hierarchy, path: &str, reclaim: bool) -> Result<Option<OwnedFd>> {
+fn create_one(hierarchy: &Hierarchy, path: &str) -> Result<Option<OwnedFd>> {
     let what = || format!("create cgroup {path} in {}", hierarchy.mount.display());
     let cpuset = hierarchy.version == Version::V1 && hierarchy.controllers.iter().any(|c| c == "cpuset");
     if let Some((parents, _)) = path.rsplit_once('/') {
@@ -237,29 +235,18 @@ fn create_one(hierarchy: &Hierarchy, path: &str, reclaim: bool) -> Result<Option
             }
         }
     }
-    // A few rounds, because another monitor may reclaim the same leftover meanwhile.
+    // A few rounds: another monitor may take the new, empty directory for a leftover before it is locked.
     for _ in 0..3 {
         match rustix::fs::mkdirat(&hierarchy.base_dir, path, Mode::from_raw_mode(0o755)) {
             Ok(()) => {}
-            Err(Errno::EXIST) if reclaim && is_abandoned(hierarchy, path) => {
-                log::info!("reclaiming cgroup {path} in {}", hierarchy.mount.display());
-                match remove_tree(hierarchy, path) {
-                    Ok(()) => continue,
-                    Err(_) => return Ok(None),
-                }
-            }
             Err(Errno::EXIST) => return Ok(None),
-            Err(e) => return Err(Error::os(what(), e).with_hint(
-                "run as root, or below a cgroup that is yours (systemd-run --user --scope -p Delegate=yes)",
-            )),
+            Err(e) => {
+                return Err(Error::os(what(), e).with_hint(
+                    "run as root, or below a cgroup that is yours (systemd-run --user --scope -p Delegate=yes)",
+                ));
+            }
         }
-        let Ok(dir) = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) else {
-            continue;
-        };
-        // The lock tells other monitors that this cgroup, though empty, is in use.
-        if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(None);
-        }
+        let Some(dir) = lock_directory(hierarchy, path) else { continue };
         if cpuset {
             inherit_cpuset(hierarchy.base_dir.as_fd(), path).doing(what)?;
         }
@@ -268,23 +255,44 @@ fn create_one(hierarchy: &Hierarchy, path: &str, reclaim: bool) -> Result<Option
     Ok(None)
 }
 
-/// Removes cgroups of a name in all hierarchies, as far as nobody is in them or has them locked.
-pub fn remove_abandoned(layout: &Layout, path: &str) {
-    for hierarchy in &layout.hierarchies {
-        if is_abandoned(hierarchy, path) {
-            if let Err(e) = remove_tree(hierarchy, path) {
-                log::warn!("remove cgroup {path} in {}: {e}", hierarchy.mount.display());
-            }
-        }
-    }
+/// Locks a cgroup's directory: it tells other monitors that it is in use though nobody is in it.
+/// `None`: it is locked by another, or not there any more.
+fn lock_directory(hierarchy: &Hierarchy, path: &str) -> Option<OwnedFd> {
+    let dir = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()).ok()?;
+    rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).ok()?;
+    // The one that was opened may have been removed and made again before it was locked.
+    let (ours, now) = (
+        rustix::fs::fstat(&dir).ok()?,
+        rustix::fs::statat(&hierarchy.base_dir, path, AtFlags::SYMLINK_NOFOLLOW).ok()?,
+    );
+    (ours.st_ino == now.st_ino).then_some(dir)
 }
 
-/// Whether nobody is in a cgroup, nor below it, and no monitor holds its lock.
-fn is_abandoned(hierarchy: &Hierarchy, path: &str) -> bool {
-    let Ok(dir) = rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()) else {
-        return true;
-    };
-    rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() && is_empty(&dir)
+/// Removes cgroups of a name, if in every hierarchy where there is one nobody is in it nor below it and
+/// no monitor has it locked. The locks are held until all are gone.
+pub fn remove_abandoned(layout: &Layout, path: &str) {
+    let mut locks = Vec::new();
+    let mut found = Vec::new();
+    for hierarchy in &layout.hierarchies {
+        let exists =
+            rustix::fs::accessat(&hierarchy.base_dir, path, rustix::fs::Access::EXISTS, AtFlags::empty());
+        if exists.is_err() {
+            continue;
+        }
+        match lock_directory(hierarchy, path) {
+            Some(dir) if is_empty(&dir) => locks.push(dir),
+            // In use somewhere, thus in use everywhere.
+            _ => return,
+        }
+        found.push(hierarchy);
+    }
+    for hierarchy in found {
+        log::info!("removing abandoned cgroup {path} in {}", hierarchy.mount.display());
+        if let Err(e) = remove_tree(hierarchy, path) {
+            log::warn!("remove cgroup {path} in {}: {e}", hierarchy.mount.display());
+        }
+    }
+    drop(locks);
 }
 
 fn is_empty(dir: &OwnedFd) -> bool {

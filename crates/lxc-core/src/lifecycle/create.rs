@@ -78,6 +78,7 @@ impl Container {
         if let Some(template) = &options.template {
             self.run_template(template, options, directory, &identity)?;
             self.finish_config(template, &options.arguments)?;
+            take_back(directory, &self.config_path(), &identity)?;
         }
         lock::end_creation(directory, partial)
     }
@@ -170,6 +171,21 @@ fn own(path: &Path, identity: &Identity) -> Result<()> {
     // An ordinary user keeps its own directory and gives access by the group.
     let uid = rustix::process::geteuid().is_root().then_some(uid);
     std::os::unix::fs::lchown(path, uid, Some(gid)).doing(|| format!("own {}", path.display()))
+}
+
+/// After the template: whoever has the container's ids must not be able to change its configuration,
+/// which names programs that the host's root runs. The container's root may pass through the directory.
+fn take_back(directory: &Path, config: &Path, identity: &Identity) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if !identity.is_mapped() || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (_, gid) = identity.host_owner();
+    std::os::unix::fs::chown(directory, Some(0), Some(gid))
+        .doing(|| format!("own {}", directory.display()))?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o710))
+        .doing(|| format!("set the mode of {}", directory.display()))?;
+    std::os::unix::fs::lchown(config, Some(0), Some(0)).doing(|| format!("own {}", config.display()))
 }
 
 /// Runs `work` in a child process with a mount namespace of its own; with `identity` in a user

@@ -8,7 +8,6 @@ use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
 use crate::lock;
-use crate::plan::StartOptions;
 use crate::state::State;
 use crate::storage::remove::remove_directory_except;
 
@@ -67,8 +66,12 @@ impl Container {
         if lines.is_empty() {
             return Ok(());
         }
-        let plan = self.plan(StartOptions::default())?;
-        HookContext::new(&plan).run(HookType::Destroy, lines, &[]).doing(|| "destroy hooks")
+        let values = &self.config.values;
+        let mount = values.rootfs.mount.clone().unwrap_or_else(crate::paths::default_rootfs_mount);
+        let mount = values.rootfs.path.is_some().then_some(mount.as_path());
+        HookContext::of(self.name(), self.config.file(), mount, values)
+            .run(HookType::Destroy, lines, &[])
+            .doing(|| "destroy hooks")
     }
 
     /// A directory elsewhere, made for this container.

@@ -71,10 +71,9 @@ impl Container {
             Err(Errno::ADDRINUSE) if self.state() != Ok(State::Stopped) => {
                 Err(Error::new(Kind::AlreadyRunning, "Container is already running"))
             }
-            Err(Errno::ADDRINUSE) => Err(Error::new(
-                Kind::AlreadyRunning,
-                format!("Container \"{}\" appears to be already running", self.name()),
-            )),
+            // Whoever had the name has just ended.
+            Err(Errno::ADDRINUSE) => socket::listen_abstract(&name)
+                .doing(|| format!("Container \"{}\" appears to be already running", self.name())),
             result => result.doing(|| "make the command socket"),
         }
     }
@@ -92,15 +91,15 @@ impl Container {
         if let Some(path) = &pidfile {
             daemonize::write_pidfile(path).map_err(failed)?;
         }
-        let (layout, groups) = daemonize::make_monitor_groups(&plan, controllers).map_err(failed)?;
+        let made = daemonize::make_monitor_groups(&plan, controllers);
+        if let (Err(_), Some(path)) = (&made, &pidfile) {
+            let _ = std::fs::remove_file(path);
+        }
+        let (layout, groups) = made.map_err(failed)?;
         enter_unified(&groups);
         let begin =
             Begin { plan, config: Box::new(self.config.clone()), listener, layout, groups, report: None };
-        let result = supervise::run(begin).map_err(failed);
-        if let Some(path) = pidfile {
-            let _ = std::fs::remove_file(path);
-        }
-        result
+        supervise::run(begin).map_err(failed)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use lxc_config::Values;
 use lxc_sys::Errno;
@@ -92,10 +93,7 @@ impl Console {
                         // A client that does not read loses output; the container is not held up.
                         let _ = rustix::io::write(&proxy.pty, chunk);
                     } else if let Some(peer) = &self.peer {
-                        write_patiently(peer.tty.as_fd(), chunk);
-                    }
-                    if n < buffer.len() {
-                        return true;
+                        write_patiently(peer.tty.as_fd(), chunk, Duration::from_secs(1));
                     }
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return true,
@@ -109,6 +107,26 @@ impl Console {
         }
     }
 
+    /// After init's end: everything that was written. With our own copy of the terminal closed the
+    /// end of the output is the end of the last process that has it; one that outlives init is not
+    /// waited for long.
+    pub fn drain(&mut self) {
+        let Some(Pty { ptx, pty }) = self.pty.take() else { return };
+        drop(pty);
+        let Ok(other) = rustix::io::fcntl_dupfd_cloexec(&ptx, 3) else { return };
+        // The terminal's place is taken by another descriptor of the same pair.
+        self.pty = Some(Pty { ptx, pty: other });
+        let patience = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        while self.read_output() {
+            let Some(ptx) = self.ptx() else { return };
+            let ready =
+                rustix::event::poll(&mut [PollFd::from_borrowed_fd(ptx, PollFlags::IN)], Some(&patience));
+            if !matches!(ready, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
     /// Passes on what was typed. `false` at the end of the input.
     pub fn read_input(&mut self) -> bool {
         let (Some(input), Some(pty)) = (self.input(), &self.pty) else { return false };
@@ -116,7 +134,8 @@ impl Console {
         match rustix::io::read(input, &mut buffer[..]) {
             Ok(0) => false,
             Ok(n) => {
-                let _ = rustix::io::write(&pty.ptx, &buffer[..n]);
+                // A container that does not read is not waited for.
+                write_patiently(pty.ptx.as_fd(), &buffer[..n], Duration::from_millis(50));
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
@@ -183,9 +202,9 @@ fn open_peer(path: &Path) -> Result<OwnedFd> {
     Ok(tty)
 }
 
-/// Writes to the user's own terminal, waiting a moment where it is slow.
-fn write_patiently(tty: BorrowedFd<'_>, mut bytes: &[u8]) {
-    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// Writes to a terminal, waiting a moment where it is slow; the rest is lost.
+fn write_patiently(tty: BorrowedFd<'_>, mut bytes: &[u8], patience: Duration) {
+    let Ok(patience) = Timespec::try_from(patience) else { return };
     while !bytes.is_empty() {
         match rustix::io::write(tty, bytes) {
             Ok(n) => bytes = &bytes[n..],

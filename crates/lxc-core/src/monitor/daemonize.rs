@@ -19,10 +19,12 @@ use crate::plan::Plan;
 /// hierarchies. The v2 one is left to [`clone3`].
 pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, GroupSet)> {
     let layout = layout::detect(plan.cgroups.relative, only)?;
-    let groups = GroupSet::create(&layout, &plan.cgroups.monitor, true)?;
+    let groups = GroupSet::create(&layout, &plan.cgroups.monitor)?;
     match groups.enable_controllers(&layout).and_then(|()| crate::cgroup::group::join(&groups.v1_tasks()?)) {
         Ok(()) => Ok((layout, groups)),
         Err(e) => {
+            // Some of them it may have joined already.
+            crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
             groups.remove(&layout);
             Err(e)
         }
@@ -93,6 +95,7 @@ fn transient(
             monitor(Begin { plan, config, listener, layout, groups, report: Some(report) })
         }
         Err(e) => {
+            crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
             groups.remove(&layout);
             report.failed(&Error::os("clone the monitor", e), &log::take_ring());
             1
@@ -105,7 +108,7 @@ fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd) -> Result<()> {
     rustix::process::chdir("/").doing(|| "change to /")?;
     let mut keep = vec![listener.as_raw_fd(), report.fd().as_raw_fd()];
     keep.extend(log::file_descriptor());
-    close_all_but(keep, plan.options.last_kept_fd)?;
+    process::close_all_but(keep, plan.options.last_kept_fd).doing(|| "close descriptors")?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .doing(|| "open /dev/null")?;
     for number in 0..3 {
@@ -113,19 +116,6 @@ fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd) -> Result<()> {
     }
     log::silence_stderr();
     rustix::process::setsid().doing(|| "begin a session").map(drop)
-}
-
-/// Closes every descriptor above `last` but those listed.
-fn close_all_but(mut keep: Vec<i32>, last: u32) -> Result<()> {
-    keep.sort_unstable();
-    let mut next = last + 1;
-    for fd in keep.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|&fd| fd > last) {
-        if fd > next {
-            process::close_range(next, fd - 1).doing(|| "close descriptors")?;
-        }
-        next = fd + 1;
-    }
-    process::close_range(next, u32::MAX).doing(|| "close descriptors")
 }
 
 /// The monitor's whole life.
@@ -145,11 +135,7 @@ fn monitor(begin: Begin) -> i32 {
         }
         return 1;
     }
-    let result = supervise::run(begin);
-    if let Some(path) = pidfile {
-        let _ = std::fs::remove_file(path);
-    }
-    i32::from(result.is_err())
+    i32::from(supervise::run(begin).is_err())
 }
 
 /// The monitor's pid, without a newline, readable by its user only.

@@ -13,7 +13,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use super::Exit;
 use super::console::Console;
 use super::requests;
-use super::server::{Connection, Kept, MAX_CONNECTIONS, Step};
+use super::server::{Connection, Kept, MAX_CONNECTIONS, MAX_STRANGERS, Step};
 use super::states::Publisher;
 use crate::cgroup::{GroupSet, Layout, Version, freezer};
 use crate::error::{Doing, Result};
@@ -154,7 +154,7 @@ impl<'a> Running<'a> {
                     SIGNALS => self.signals(signals),
                     INIT => {
                         // Whatever init wrote before it died.
-                        self.console.read_output();
+                        self.console.drain();
                         let exit = self.reap()?;
                         let kept = std::mem::take(&mut self.clients).into_values();
                         let kept = kept.filter(|c| c.kept().is_some()).collect();
@@ -222,20 +222,24 @@ impl<'a> Running<'a> {
             log::info!("a client took too long and is closed");
             self.close(token);
         }
-        if self.paused && self.clients.len() < MAX_CONNECTIONS {
+        if self.paused && self.places_taken() < MAX_CONNECTIONS {
             self.paused = self.watch(listener, LISTENER).is_err();
         }
     }
 
     fn accept(&mut self, listener: BorrowedFd<'_>) {
-        if self.clients.len() >= MAX_CONNECTIONS {
+        if self.places_taken() >= MAX_CONNECTIONS {
             self.paused = epoll::delete(&self.epoll, listener).is_ok();
             return;
         }
         match socket::accept(listener) {
             Ok(socket) => {
                 let token = self.next_client;
-                if let Err(e) = self.adopt(Connection::new(socket)) {
+                let connection = Connection::new(socket);
+                if connection.is_stranger() {
+                    self.make_room_for_stranger();
+                }
+                if let Err(e) = self.adopt(connection) {
                     log::warn!("{e}");
                     return;
                 }
@@ -244,6 +248,19 @@ impl<'a> Running<'a> {
             }
             Err(Errno::AGAIN | Errno::CONNABORTED) => {}
             Err(e) => log::warn!("accept a client: {e}"),
+        }
+    }
+
+    fn places_taken(&self) -> usize {
+        self.clients.values().filter(|c| !c.is_stranger()).count()
+    }
+
+    /// The stranger that has waited longest gives way.
+    fn make_room_for_stranger(&mut self) {
+        let strangers: Vec<u64> =
+            self.clients.iter().filter(|(_, c)| c.is_stranger()).map(|(token, _)| *token).collect();
+        if strangers.len() >= MAX_STRANGERS {
+            self.close(strangers[0]);
         }
     }
 

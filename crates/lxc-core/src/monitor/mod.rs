@@ -85,10 +85,12 @@ impl ReportEnd {
     pub fn failed(self, error: &Error, trace: &[String]) {
         let bytes = [b"F", error.to_bytes().as_slice()].concat();
         let _ = socket::send(self.0.as_fd(), &bytes, &[], false);
-        let mut trace = trace.concat();
-        while trace.len() > MAX_TRACE {
-            trace.remove(0);
+        let trace = trace.concat();
+        let mut begin = trace.len().saturating_sub(MAX_TRACE);
+        while !trace.is_char_boundary(begin) {
+            begin += 1;
         }
+        let trace = &trace[begin..];
         let _ = socket::send(self.0.as_fd(), trace.as_bytes(), &[], false);
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use lxc_sys::{Errno, signal};
 
 use super::event_loop::Running;
-use super::server::{Kept, Reply, Request};
+use super::server::{Kept, Reply, Request, only_path};
 use crate::cgroup::{Group, Version, freezer};
 use crate::protocol::wire::{
     self, CGROUP_FD_LEN, CgroupFd, Command, ConsoleLogRequest, DeviceRequest, decode_states, decode_string,
@@ -214,7 +214,10 @@ fn unified(running: &Running<'_>, dir: fn(&Group) -> &OwnedFd) -> Reply {
         return Reply::errno(Errno::INVAL);
     }
     let group = running.payload.groups.iter().find(|g| g.version == Version::V2);
-    Reply::fd(group.map(|g| dir(g).as_fd()))
+    match group {
+        Some(group) => Reply::directory(dir(group)),
+        None => Reply::fd(None),
+    }
 }
 
 /// Bit 0: device filter, bit 1: freezer; said of the unified layout only.
@@ -226,13 +229,8 @@ fn cgroup_ctx(running: &Running<'_>, payload: &[u8]) -> Reply {
     if payload.get(wire::CGROUP_CTX_LEN..).is_some_and(|rest| rest.iter().any(|&b| b != 0)) {
         return Reply::errno(Errno::INVAL);
     }
-    let copies: lxc_sys::Result<Vec<OwnedFd>> = running
-        .payload
-        .groups
-        .iter()
-        .take(wire::CGROUP_CTX_FDS)
-        .map(|g| rustix::io::fcntl_dupfd_cloexec(g.dir(), 3))
-        .collect();
+    let copies: lxc_sys::Result<Vec<OwnedFd>> =
+        running.payload.groups.iter().take(wire::CGROUP_CTX_FDS).map(|g| only_path(g.dir())).collect();
     let fds = match copies {
         Ok(fds) if fds.is_empty() => return Reply::errno(Errno::NOENT),
         Ok(fds) => fds,
@@ -266,5 +264,5 @@ fn cgroup_fd(running: &Running<'_>, payload: &[u8], limit: bool) -> Reply {
     described.fd = fd_number(dir);
     let bytes = described.encode();
     let length = payload.len().min(CGROUP_FD_LEN);
-    Reply { payload: bytes[..length].to_vec(), ..Reply::fd(Some(dir.as_fd())) }
+    Reply { payload: bytes[..length].to_vec(), ..Reply::directory(dir) }
 }

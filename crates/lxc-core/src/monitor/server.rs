@@ -11,6 +11,8 @@ use crate::protocol::wire::{Command, HEADER_LEN, Header, MAX_PAYLOAD, STATE_MESS
 
 /// Clients served at a time; further ones wait in the backlog.
 pub const MAX_CONNECTIONS: usize = 256;
+/// Clients without permission at a time: they only wait for their refusal, and take no place from others.
+pub const MAX_STRANGERS: usize = 16;
 /// How long a client may take to send its request and to take the answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -72,6 +74,15 @@ impl Reply {
         Reply { header: Some((0, 0)), payload, ..Reply::default() }
     }
 
+    /// Success with a directory that can be used as a starting point only: our own description holds
+    /// a lock that clients have no business with.
+    pub fn directory(dir: &OwnedFd) -> Reply {
+        match only_path(dir) {
+            Ok(fd) => Reply { header: Some((0, 0)), fds: vec![fd], ..Reply::default() },
+            Err(e) => Reply::errno(e),
+        }
+    }
+
     /// Success with a copy of a descriptor; EBADF without one.
     pub fn fd(fd: Option<BorrowedFd<'_>>) -> Reply {
         match fd.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)) {
@@ -80,6 +91,12 @@ impl Reply {
             None => Reply::errno(Errno::BADF),
         }
     }
+}
+
+/// The same directory as a new O_PATH description.
+pub fn only_path(dir: &OwnedFd) -> lxc_sys::Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::openat(dir, ".", flags, rustix::fs::Mode::empty())
 }
 
 #[derive(Debug)]
@@ -99,6 +116,7 @@ pub struct Connection {
     output: Vec<u8>,
     keep: Option<Kept>,
     deadline: Instant,
+    stranger: bool,
 }
 
 /// What to do with a connection after it was looked at.
@@ -120,6 +138,7 @@ impl Connection {
     /// A client that was accepted.
     pub fn new(socket: OwnedFd) -> Connection {
         Connection {
+            stranger: is_stranger(&socket),
             socket,
             phase: Phase::Reading,
             input: Vec::new(),
@@ -141,6 +160,11 @@ impl Connection {
             Phase::Kept(_) => None,
             _ => Some(self.deadline),
         }
+    }
+
+    /// Whether it will be refused.
+    pub fn is_stranger(&self) -> bool {
+        self.stranger
     }
 
     /// What it is kept for.
@@ -169,7 +193,7 @@ impl Connection {
                 Ok(message) if message.len == 0 => return Step::Close,
                 Ok(message) => {
                     if self.allowed.is_none() {
-                        self.allowed = Some(message.credentials.as_ref().is_none_or(may_command));
+                        self.allowed = Some(message.credentials.as_ref().is_some_and(may_command));
                     }
                     self.input.extend_from_slice(&buffer[..message.len]);
                     if self.input.len() >= HEADER_LEN && self.allowed == Some(false) {
@@ -271,6 +295,11 @@ impl Connection {
             rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT,
         );
     }
+}
+
+/// Whether whoever connected will be refused, whatever it asks.
+fn is_stranger(socket: &OwnedFd) -> bool {
+    !rustix::net::sockopt::socket_peercred(socket).is_ok_and(|peer| may_command(&peer))
 }
 
 /// Root, or the same user and group as the monitor.

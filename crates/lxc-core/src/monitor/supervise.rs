@@ -77,11 +77,12 @@ pub fn run(begin: Begin) -> Result<Exit> {
         match monitor.turn(&mut listener, &mut report) {
             Ok(Turn::Reboot) => {}
             Ok(Turn::End(exit)) => break Ok(exit),
-            Err(e) => break Err(fail(e, &mut report)),
+            Err(e) => break Err(e),
         }
     };
     monitor.finish();
-    result
+    // Whoever asked for the start learns of its failure when nothing is left of it.
+    result.map_err(|e| fail(e, &mut report))
 }
 
 /// Tells the caller of the start, and the log, why it failed.
@@ -121,6 +122,8 @@ fn take_down_groups(layout: &Layout, groups: &GroupSet, plan: &Plan) {
 impl Monitor {
     /// From STARTING to the end of init, and taking down.
     fn turn(&mut self, listener: &mut Option<OwnedFd>, report: &mut Option<ReportEnd>) -> Result<Turn> {
+        // Nothing of an earlier turn is told to the hooks of this one.
+        self.hooks = HookContext::new(&self.plan);
         self.publisher.state(State::Starting);
         self.clients.notify(&self.plan.name, State::Starting);
         let started = self.start();
@@ -195,12 +198,10 @@ impl Monitor {
         self.hooks
             .run(HookType::PreStart, plan.hooks(HookType::PreStart), &[])
             .doing(|| "pre-start hooks")?;
-        let values = &plan.values;
         let foreground = !plan.options.daemonize;
         // The host's devpts serves where the container has none, or none for its console.
-        let console = (plan.console && values.pty_max <= 1).then(Pty::open_host).transpose()?;
-        let ttys = if values.pty_max == 0 { values.tty_max } else { 0 };
-        let ttys = (0..ttys).map(|_| Pty::open_host()).collect::<Result<Vec<_>>>()?;
+        let console = (plan.console && plan.console_is_hosts()).then(Pty::open_host).transpose()?;
+        let ttys = (0..plan.host_ttys()).map(|_| Pty::open_host()).collect::<Result<Vec<_>>>()?;
         // The group stays what devpts gave: that of terminals.
         let (uid, _) = plan.identity.host_owner();
         for pty in console.iter().chain(&ttys) {
@@ -208,7 +209,7 @@ impl Monitor {
             rustix::fs::fchown(&pty.pty, Some(uid), None).doing(|| "own the console")?;
         }
         let share = self.shared_namespaces()?;
-        let mut payload = GroupSet::create(&self.layout, &plan.cgroups.payload, true)?;
+        let mut payload = GroupSet::create(&self.layout, &plan.cgroups.payload)?;
         let spawned = self.limit_and_spawn(&mut payload, console, ttys, share);
         let (spawned, console) = match spawned.and_then(|mut spawned| {
             let pty = spawned.console.take();
@@ -388,7 +389,6 @@ impl Monitor {
     /// The very end: what an ephemeral container leaves is removed, and everybody who waited learns
     /// of the end by the end of the connection.
     fn finish(self) {
-        let _ = signal::set_blocked(&self.mask_before);
         if self.plan.values.ephemeral
             && let Err(e) = crate::storage::remove_directory(&self.plan.directory(), true)
         {
@@ -399,6 +399,12 @@ impl Monitor {
                 ::log::error!("{e}");
             }
         }
+        if let Some(path) = &self.plan.options.pidfile {
+            let _ = std::fs::remove_file(path);
+        }
         drop(self.clients);
+        // Last of all: signals that came meanwhile are taken, not delivered.
+        while let Ok(Some(_)) = signal::read_signal(self.signals.as_fd()) {}
+        let _ = signal::set_blocked(&self.mask_before);
     }
 }

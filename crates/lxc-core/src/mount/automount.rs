@@ -12,9 +12,13 @@ use std::os::fd::AsFd;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Prepares a mount point directly below the root: nothing of the image's own may cover it.
+/// Prepares a mount point directly below the root: nothing of the image's own may cover it. On the
+/// host's own root the new mount covers the old, which is needed until then.
 fn fresh(root: &Root, dir: &str) -> Result<()> {
     let target = root.make_dir(dir, 0o755)?;
+    if root.path() == std::path::Path::new("/") {
+        return Ok(());
+    }
     // Fails where nothing is mounted, which is the common case.
     let _ = rustix::mount::unmount(&*fd_path(target.as_fd()), UnmountFlags::DETACH);
     Ok(())

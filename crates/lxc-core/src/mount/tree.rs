@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use lxc_config::mount_entry as m;
 use rustix::fs::CWD;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -13,14 +14,20 @@ use crate::plan::{RootfsPlan, Storage};
 pub fn make(plan: &RootfsPlan) -> Result<OwnedFd> {
     let tree = match &plan.storage {
         Storage::Dir(path) => clone_tree(path)?,
-        Storage::Overlay { lower, upper, work } => {
-            let lower: Vec<String> = lower.iter().map(|l| escape(l)).collect();
-            overlay(&lower.join(":"), upper, work)?
-        }
+        Storage::Overlay { lower, upper, work } => overlay(lower, upper, work, &plan.options.data)?,
     };
-    let flags = attributes(plan.options.flags);
-    if flags != 0 {
-        lxc_sys::mount::set_attributes(tree.as_fd(), flags, 0, None, false)
+    apply_options(tree, plan)
+}
+
+/// Applies the flags of `lxc.rootfs.options`.
+fn apply_options(tree: OwnedFd, plan: &RootfsPlan) -> Result<OwnedFd> {
+    let set = attributes(plan.options.flags);
+    // The kernel wants the old choice of access times cleared with a new one.
+    let times = libc::MOUNT_ATTR_NOATIME | libc::MOUNT_ATTR_STRICTATIME;
+    let chosen = plan.options.flags & (m::MS_NOATIME | m::MS_RELATIME | m::MS_STRICTATIME) != 0;
+    let clear = if chosen { times | libc::MOUNT_ATTR__ATIME } else { 0 };
+    if set != 0 || clear != 0 {
+        lxc_sys::mount::set_attributes(tree.as_fd(), set, clear, None, false)
             .doing(|| "lxc.rootfs.options: change the root file system's mount")?;
     }
     Ok(tree)
@@ -28,13 +35,13 @@ pub fn make(plan: &RootfsPlan) -> Result<OwnedFd> {
 
 /// MOUNT_ATTR_* of mount flags.
 fn attributes(flags: u64) -> u64 {
-    use lxc_config::mount_entry as m;
     [
         (m::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
         (m::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
         (m::MS_NODEV, libc::MOUNT_ATTR_NODEV),
         (m::MS_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
         (m::MS_NOATIME, libc::MOUNT_ATTR_NOATIME),
+        (m::MS_STRICTATIME, libc::MOUNT_ATTR_STRICTATIME),
         (m::MS_NODIRATIME, libc::MOUNT_ATTR_NODIRATIME),
         (m::MS_NOSYMFOLLOW, libc::MOUNT_ATTR_NOSYMFOLLOW),
     ]
@@ -50,19 +57,55 @@ pub fn clone_tree(path: &Path) -> Result<OwnedFd> {
     rustix::mount::open_tree(CWD, path, flags).doing(|| format!("clone the mount of {}", path.display()))
 }
 
+/// Longest string that fsconfig(2) takes.
+const MAX_STRING: usize = 255;
+
 /// Overlay layers are separated by colons.
 fn escape(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
 }
 
-/// An overlay mount (kernel: Documentation/filesystems/overlayfs.rst).
-fn overlay(lower: &str, upper: &Path, work: &Path) -> Result<OwnedFd> {
-    let what = || format!("mount overlay of {lower} with upper {}", upper.display());
+/// An overlay mount (kernel: Documentation/filesystems/overlayfs.rst). `data`: its own options.
+fn overlay(lower: &[std::path::PathBuf], upper: &Path, work: &Path, data: &str) -> Result<OwnedFd> {
+    let what = || format!("mount overlay of {} with upper {}", lower[0].display(), upper.display());
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).doing(what)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "source", "overlay").doing(what)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", lower).doing(what)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", escape(upper)).doing(what)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", escape(work)).doing(what)?;
+    let set = |key: &str, value: &str| {
+        rustix::mount::fsconfig_set_string(fs.as_fd(), key, value)
+            .doing(|| format!("{}: option {key}={value}", what()))
+    };
+    // Paths that are too long for a string are named by descriptors.
+    let mut held: Vec<OwnedFd> = Vec::new();
+    let mut short = |path: &Path| -> Result<String> {
+        let text = escape(path);
+        if text.len() <= MAX_STRING {
+            return Ok(text);
+        }
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+            .doing(|| format!("open {}", path.display()))?;
+        let text = crate::rootfs::fd_path(fd.as_fd());
+        held.push(fd);
+        Ok(text)
+    };
+    let layers = lower.iter().map(|l| short(l)).collect::<Result<Vec<_>>>()?;
+    let (upper, work) = (short(upper)?, short(work)?);
+    set("source", "overlay")?;
+    let joined = layers.join(":");
+    if joined.len() <= MAX_STRING {
+        set("lowerdir", &joined)?;
+    } else {
+        // One by one: kernel 6.8.
+        layers.iter().try_for_each(|l| set("lowerdir+", l))?;
+    }
+    set("upperdir", &upper)?;
+    set("workdir", &work)?;
+    for option in data.split(',').filter(|o| !o.is_empty()) {
+        match option.split_once('=') {
+            Some((key, value)) => set(key, value)?,
+            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), option)
+                .doing(|| format!("{}: option {option}", what()))?,
+        }
+    }
     rustix::mount::fsconfig_create(fs.as_fd()).doing(what)?;
     rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).doing(what)
 }
@@ -71,12 +114,10 @@ fn overlay(lower: &str, upper: &Path, work: &Path) -> Result<OwnedFd> {
 /// the container's. The upper layer is not mapped: the kernel writes to it as the mounter, whom the
 /// map does not know, and so it holds ids of the host. The kernel takes layers only from mounts that are attached somewhere, so a thread
 /// attaches them in a mount namespace of its own, which ends with it.
-pub fn idmapped_overlay(
-    lower: &[std::path::PathBuf],
-    upper: &Path,
-    work: &Path,
-    user_namespace: BorrowedFd<'_>,
-) -> Result<OwnedFd> {
+pub fn idmapped_overlay(plan: &RootfsPlan, user_namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let Storage::Overlay { lower, upper, work } = &plan.storage else {
+        return Err(crate::Error::invalid("the root file system has no layers"));
+    };
     let make = || -> Result<OwnedFd> {
         const SCRATCH: &str = "/sys";
         let mut trees = Vec::new();
@@ -99,8 +140,7 @@ pub fn idmapped_overlay(
             attach(tree.as_fd(), &place)?;
             places.push(place);
         }
-        let layers: Vec<String> = places.iter().map(|p| escape(p)).collect();
-        overlay(&layers.join(":"), upper, work)
+        apply_options(overlay(&places, upper, work, &plan.options.data)?, plan)
     };
     std::thread::scope(|scope| {
         scope
@@ -114,6 +154,12 @@ pub fn idmapped_overlay(
 pub fn set_idmap(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<()> {
     lxc_sys::mount::set_idmap(tree, user_namespace, true)
         .doing(|| "give the root file system its id map")
+        .map_err(|e| match e.errno() {
+            Some(lxc_sys::Errno::INVAL | lxc_sys::Errno::OPNOTSUPP) => {
+                e.with_kind(crate::Kind::NoIdmappedMounts)
+            }
+            _ => e,
+        })
         .map_err(|e| {
             e.with_hint(
                 "the file system or kernel cannot do id-mapped mounts (5.12, file system support): \

@@ -15,7 +15,7 @@ pub mod network;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use lxc_config::{Caps, Config, HookType, Values};
+use lxc_config::{Caps, Config, HookType, MountAuto, NamespaceKind, Values};
 
 use crate::error::{Error, Result};
 pub use cgroup::CgroupPlan;
@@ -42,6 +42,14 @@ pub struct StartOptions {
     pub last_kept_fd: u32,
     /// Directories to remove when the container ends, besides an ephemeral one's own.
     pub remove_at_end: Vec<PathBuf>,
+}
+
+impl StartOptions {
+    /// The highest descriptor that init inherits; `None` for whatever the caller left open, which a
+    /// start in the foreground passes on unless it is asked not to.
+    pub fn last_fd_of_init(&self) -> Option<u32> {
+        (self.daemonize || self.close_all_fds).then_some(self.last_kept_fd)
+    }
 }
 
 /// A start, decided.
@@ -100,6 +108,7 @@ impl Plan {
             let rootfs = RootfsPlan::resolve(&values)?;
             let mounts = mounts::resolve(&values, lxcpath, name, rootfs.as_ref())?;
             network::check(&values)?;
+            require_mount_namespace(&values, &namespaces)?;
             let command = command(&values, &options)?;
             Ok(Plan {
                 name: name.to_string(),
@@ -140,6 +149,17 @@ impl Plan {
     /// Whether init's stdio is the console.
     pub fn stdio_is_console(&self) -> bool {
         self.console && (self.options.daemonize || self.boots())
+    }
+
+    /// Whether the console comes from the host's devpts: the container has no instance of its own,
+    /// or none with room for a console.
+    pub fn console_is_hosts(&self) -> bool {
+        self.values.pty_max <= 1 || self.rootfs.is_none()
+    }
+
+    /// How many ttys come from the host's devpts.
+    pub fn host_ttys(&self) -> u32 {
+        if self.values.pty_max == 0 || self.rootfs.is_none() { self.values.tty_max } else { 0 }
     }
 
     /// Most pseudo-terminals of the container's devpts instance; 0 for no instance.
@@ -207,6 +227,27 @@ fn drop_list(caps: &Caps, last: u32) -> Vec<u32> {
     }
 }
 
+/// Without a mount namespace of the container's own every mount would be made on the host, and the
+/// pivot would take the root away from all of it.
+fn require_mount_namespace(values: &Values, namespaces: &Namespaces) -> Result<()> {
+    if namespaces.has(NamespaceKind::Mnt) {
+        return Ok(());
+    }
+    let inside = [HookType::PreMount, HookType::Mount, HookType::Autodev, HookType::Start];
+    let wanted = [
+        ("lxc.rootfs.path", values.rootfs.path.is_some()),
+        ("lxc.mount.entry", !values.mount_entries.is_empty()),
+        ("lxc.mount.fstab", values.mount_fstab.is_some()),
+        ("lxc.mount.auto", values.mount_auto != MountAuto::default()),
+        ("lxc.hook", inside.iter().any(|h| values.hooks.contains_key(h))),
+    ];
+    match wanted.iter().find(|(_, set)| *set) {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::invalid(format!("{key} needs a mount namespace of the container's own"))
+            .with_hint("do not keep or share mnt: see lxc.namespace.keep, lxc.namespace.clone and lxc.namespace.share.mnt")),
+    }
+}
+
 /// Keys that this version knows but does not carry out yet: a container that asks for protection
 /// must not run without it.
 fn refuse_other_issues(values: &Values, host: &Host) -> Result<()> {
@@ -216,6 +257,9 @@ fn refuse_other_issues(values: &Values, host: &Host) -> Result<()> {
     if values.seccomp.profile.is_some() {
         return refuse("lxc.seccomp.profile", "a seccomp policy")
             .map_err(|e| e.with_hint("unset it with `-s lxc.seccomp.profile=` to start without the filter"));
+    }
+    if values.log.syslog.is_some() {
+        log::warn!("lxc.log.syslog has no effect in this version: the log goes to its file");
     }
     let profile = values.apparmor.profile.as_deref();
     if host.apparmor && !matches!(profile, None | Some("unconfined" | "unchanged")) {

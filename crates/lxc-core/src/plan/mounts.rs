@@ -85,6 +85,12 @@ impl RootfsPlan {
                 ));
             }
         };
+        if matches!(storage, Storage::Dir(_)) && !options.data.is_empty() {
+            return Err(Error::invalid(format!(
+                "lxc.rootfs.options: {} is no option of a directory's mount",
+                options.data
+            )));
+        }
         let mount = keys.mount.clone().unwrap_or_else(paths::default_rootfs_mount);
         Ok(Some(RootfsPlan { storage, mount, options, idmapped }))
     }

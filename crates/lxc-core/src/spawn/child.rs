@@ -138,7 +138,15 @@ impl Child<'_> {
 
     /// Runs hooks of the child: in the container's namespaces, the host's root still `/`.
     pub fn run_hooks(&self, kind: HookType) -> Result<()> {
-        self.hooks.run(kind, self.plan.hooks(kind), &[])
+        self.with_callers_umask(|| self.hooks.run(kind, self.plan.hooks(kind), &[]))
+    }
+
+    /// Modes are exact while the container is set up; what others make gets the mask of the caller.
+    fn with_callers_umask(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let exact = rustix::process::umask(self.umask);
+        let result = work();
+        rustix::process::umask(exact);
+        result
     }
 
     fn unshare(&mut self, kind: NamespaceKind, role: Role) -> Result<()> {
@@ -364,10 +372,13 @@ pub fn set_up_terminals(child: &mut Child<'_>) -> Result<()> {
     let plan = child.plan;
     let root = child.root()?;
     let values = &plan.values;
-    let devpts = if values.pty_max > 0 { Some(dev::mount_devpts(root, plan.devpts_max())?) } else { None };
+    // Without a root file system of its own the container sees the host's /dev, which stays as it is.
+    let own_dev = plan.rootfs.is_some();
+    let devpts =
+        if own_dev && values.pty_max > 0 { Some(dev::mount_devpts(root, plan.devpts_max())?) } else { None };
     let mut ttys = Vec::new();
     let mut console = None;
-    let console_is_hosts = values.pty_max <= 1;
+    let console_is_hosts = plan.console_is_hosts();
     if plan.console {
         console = match (&devpts, console_is_hosts) {
             (Some(devpts), false) => Some(Pty::open_in(devpts.as_fd())?),
@@ -384,16 +395,19 @@ pub fn set_up_terminals(child: &mut Child<'_>) -> Result<()> {
     let root = child.root()?;
     let tty_dir = values.tty_dir.as_deref().filter(|d| !d.is_empty());
     if let Some(console) = &console
+        && own_dev
         && root.exists("dev")
     {
         dev::bind_console(root, console, console_is_hosts, tty_dir)?;
     }
-    if plan.boots() && root.exists("dev") {
+    if own_dev && plan.boots() && root.exists("dev") {
         for (i, tty) in ttys.iter().enumerate() {
             dev::bind_tty(root, tty, devpts.is_none(), i + 1, tty_dir)?;
         }
     }
-    dev::make_links(root)?;
+    if own_dev {
+        dev::make_links(root)?;
+    }
     child.devpts = devpts;
     child.console = console;
     child.console_is_hosts = console_is_hosts;
@@ -472,7 +486,8 @@ pub fn start_hooks(child: &mut Child<'_>) -> Result<()> {
     if !ttys.is_empty() {
         child.hooks.set("container_ttys", ttys.join(" "));
     }
-    child.hooks.clone().inside().run(HookType::Start, child.plan.hooks(HookType::Start), &[])
+    let hooks = child.hooks.clone().inside();
+    child.with_callers_umask(|| hooks.run(HookType::Start, child.plan.hooks(HookType::Start), &[]))
 }
 
 /// init leads a session without a terminal.
@@ -491,7 +506,7 @@ pub fn change_directory(child: &mut Child<'_>) -> Result<()> {
         if e != Errno::NOENT {
             return Err(Error::os(what(), e));
         }
-        std::fs::create_dir_all(dir).doing(what)?;
+        child.with_callers_umask(|| std::fs::create_dir_all(dir).doing(what))?;
         rustix::process::chdir(dir).doing(what)?;
     }
     Ok(())

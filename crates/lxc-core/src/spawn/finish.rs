@@ -32,12 +32,23 @@ pub fn execute(
     let environment = plan.environment.for_init(&tty_names(ttys));
     rustix::process::umask(umask);
     if plan.boots() {
-        if let Err(e) = drop_privileges(plan) {
+        if let Err(e) = drop_privileges(plan).and_then(|()| monitor_lives(channel)) {
             return e;
         }
-        run(&plan.command, &environment, plan.options.last_kept_fd)
+        run(&plan.command, &environment, plan.options.last_fd_of_init())
     } else {
         small_init::run(plan, channel, &environment)
+    }
+}
+
+/// Between the change of ids and the new parent-death signal the monitor may have died unnoticed.
+fn monitor_lives(channel: BorrowedFd<'_>) -> Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec};
+    let mut fds = [PollFd::new(&channel, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::event::poll(&mut fds, Some(&now)).doing(|| "look at the monitor")? {
+        0 => Ok(()),
+        _ => Err(Error::new(crate::error::Kind::Failed, "the monitor is gone")),
     }
 }
 
@@ -100,9 +111,26 @@ pub fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
     rustix::thread::set_thread_res_uid(uid, uid, uid).doing(|| format!("switch to user {}", uid.as_raw()))
 }
 
+/// Empties the inheritable and ambient sets: at exec they would give back what the bounding set lost
+/// (capabilities(7), transformation during execve).
+pub fn drop_inheritable() -> Result<()> {
+    let what = || "empty the inheritable capabilities";
+    let mut sets = rustix::thread::capabilities(None).doing(what)?;
+    if !sets.inheritable.is_empty() {
+        sets.inheritable = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(None, sets).doing(what)?;
+    }
+    match rustix::thread::clear_ambient_capability_set() {
+        // Kernels before 4.3 have none.
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(e) => Err(Error::os(what(), e)),
+    }
+}
+
 /// From the root of the container to the user that init runs as.
 pub fn drop_privileges(plan: &Plan) -> Result<()> {
     let identity = &plan.identity;
+    drop_inheritable()?;
     set_ids(identity.uid, identity.gid, Some(&identity.groups))?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
         .doing(|| "stay dumpable")?;
@@ -111,12 +139,14 @@ pub fn drop_privileges(plan: &Plan) -> Result<()> {
     signal::set_parent_death_signal(death).doing(|| "set the parent-death signal")
 }
 
-/// Executes a command with an environment, keeping descriptors up to `last_fd`. Everything above
-/// goes at exec, the channel to the monitor with it, which is how it learns that exec succeeded.
-pub fn run(command: &[CString], environment: &[CString], last_fd: u32) -> Error {
+/// Executes a command with an environment, keeping descriptors up to `last_fd`; `None` keeps all that
+/// the caller of the start left open for others. Everything of this program's own goes at exec, the channel to the monitor with it, which is how it learns that exec succeeded.
+pub fn run(command: &[CString], environment: &[CString], last_fd: Option<u32>) -> Error {
     let Some(program) = command.first() else { return Error::invalid("the command to run is empty") };
     let what = || format!("execute {}", program.to_string_lossy());
-    if let Err(e) = process::close_on_exec_from(last_fd + 1) {
+    if let Some(last) = last_fd
+        && let Err(e) = process::close_on_exec_from(last + 1)
+    {
         return Error::os("mark descriptors close-on-exec", e);
     }
     let (argv, env) = (CArray::new(command), CArray::new(environment));

@@ -16,7 +16,7 @@ use super::channel::{self, Channel, Message, Role};
 use super::child::{self, Inputs, write_proc};
 use super::script::{meetings, needed_steps};
 use crate::cgroup::devices::DeviceFilter;
-use crate::cgroup::{GroupSet, Layout, Version, items, layout::delegated_files};
+use crate::cgroup::{GroupSet, Layout, Version, items, layout, layout::delegated_files};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
 use crate::mount::tree;
@@ -105,13 +105,28 @@ pub fn spawn(
     match parent.hold_namespaces().and_then(|()| parent.walk()) {
         Ok(()) => Ok(parent.spawned),
         Err(e) => {
+            std::mem::take(&mut parent.spawned.network).take_down(&plan.values, parent.hooks);
             // The child waits for us and reports nothing any more.
             let _ = signal::send_to_pidfd(parent.spawned.pidfd.as_fd(), libc::SIGKILL);
             let _ =
                 rustix::process::waitid(WaitId::PidFd(parent.spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
-            Err(e)
+            Err(first_cause(e, &channel))
         }
     }
+}
+
+/// A step of ours may have failed because the child was gone already: what it said last is the cause.
+fn first_cause(error: Error, channel: &Channel) -> Error {
+    if !matches!(error.errno(), Some(Errno::NOENT | Errno::SRCH)) {
+        return error;
+    }
+    // The child is dead: what is left to read ends.
+    while let Ok(Some(message)) = channel.receive() {
+        if let Message::Failed(cause) = message {
+            return cause;
+        }
+    }
+    error
 }
 
 /// clone3, in a helper that joined the shared namespaces where there are any.
@@ -125,12 +140,17 @@ fn make_child(plan: &Plan, share: &[(NamespaceKind, OwnedFd)], payload: &GroupSe
             .doing(what)
             .map_err(|e| explain_clone(e, plan));
     }
+    // From inside a shared cgroup or user namespace the container's cgroup cannot be named: the
+    // child is moved there.
+    let reachable =
+        share.iter().all(|(kind, _)| !matches!(kind, NamespaceKind::Cgroup | NamespaceKind::User));
+    let born_in = cgroup.filter(|_| reachable);
     let (ours, helpers) = socket::pair(SocketType::SEQPACKET).doing(what)?;
     match fork().doing(what)? {
         Fork::Child(alone) => {
             drop(ours);
             let made = child::join_shared(share)
-                .and_then(|()| clone3(alone, flags | SIBLING, cgroup.map(AsFd::as_fd)).doing(what));
+                .and_then(|()| clone3(alone, flags | SIBLING, born_in.map(AsFd::as_fd)).doing(what));
             let (bytes, fd) = match made {
                 Ok(Cloned::Child(alone)) => return Ok(Cloned::Child(alone)),
                 Ok(Cloned::Parent(pid, pidfd)) => (pid.as_raw_pid().to_ne_bytes().to_vec(), Some(pidfd)),
@@ -143,11 +163,18 @@ fn make_child(plan: &Plan, share: &[(NamespaceKind, OwnedFd)], payload: &GroupSe
         Fork::Parent(helper) => {
             drop(helpers);
             let mut buffer = [0; 4096];
-            let mut message = socket::receive(ours.as_fd(), &mut buffer, RecvFlags::empty()).doing(what)?;
+            let received = socket::receive(ours.as_fd(), &mut buffer, RecvFlags::empty()).doing(what);
             let _ = rustix::process::waitpid(Some(helper), rustix::process::WaitOptions::empty());
+            let mut message = received?;
             let pid = buffer[..message.len].try_into().ok().map(i32::from_ne_bytes).and_then(Pid::from_raw);
             match (message.fds.pop(), pid) {
-                (Some(pidfd), Some(pid)) => Ok(Cloned::Parent(pid, pidfd)),
+                (Some(pidfd), Some(pid)) => {
+                    if let (Some(dir), None) = (cgroup, born_in) {
+                        layout::write_at(dir.as_fd(), "cgroup.procs", &pid.as_raw_pid().to_string())
+                            .doing(|| "move init to its cgroup")?;
+                    }
+                    Ok(Cloned::Parent(pid, pidfd))
+                }
                 _ => Err(Error::from_bytes(&buffer[..message.len])),
             }
         }
@@ -295,9 +322,9 @@ pub fn idmap_rootfs(parent: &mut Parent<'_>) -> Result<()> {
         )
     };
     let namespace = parent.namespace(NamespaceKind::User).ok_or_else(refused)?;
-    match parent.plan.rootfs.as_ref().map(|r| &r.storage) {
-        Some(Storage::Overlay { lower, upper, work }) => {
-            let tree = tree::idmapped_overlay(lower, upper, work, namespace)?;
+    match &parent.plan.rootfs {
+        Some(rootfs) if matches!(rootfs.storage, Storage::Overlay { .. }) => {
+            let tree = tree::idmapped_overlay(rootfs, namespace)?;
             parent.channel.send_descriptors(vec![(Role::Rootfs, tree)])
         }
         _ => tree::set_idmap(parent.rootfs_tree.as_ref().ok_or_else(refused)?.as_fd(), namespace),

@@ -60,8 +60,10 @@ fn mapped(plan: &Plan) -> bool {
     plan.identity.is_mapped()
 }
 
+/// A root file system is only ever mounted in a mount namespace of the container's own; the plan
+/// refuses it elsewhere, and so does this.
 fn has_rootfs(plan: &Plan) -> bool {
-    plan.rootfs.is_some()
+    plan.rootfs.is_some() && new(plan, NamespaceKind::Mnt)
 }
 
 fn new(plan: &Plan, kind: NamespaceKind) -> bool {
@@ -103,7 +105,7 @@ pub static SCRIPT: &[Entry] = &[
     ),
     step("isolate the mounts", |p| new(p, NamespaceKind::Mnt), child::isolate_mounts),
     step("pre-mount hooks", |p| hook(p, HookType::PreMount), |c| c.run_hooks(HookType::PreMount)),
-    step("mount rootfs", always, child::mount_rootfs),
+    step("mount rootfs", |p| has_rootfs(p) || p.rootfs.is_none(), child::mount_rootfs),
     step("hostname", child::has_hostname, child::set_hostname),
     step("session keyring", |p| !p.values.keyring_session, child::new_keyring),
     step("configure the network", |p| new(p, NamespaceKind::Net), child::configure_network),
@@ -121,7 +123,7 @@ pub static SCRIPT: &[Entry] = &[
     ),
     step("populate /dev", |p| p.values.autodev && has_rootfs(p), child::populate_dev),
     step("start hooks exist", |p| hook(p, HookType::Start), child::check_start_hooks),
-    step("terminals", has_rootfs, child::set_up_terminals),
+    step("terminals", always, child::set_up_terminals),
     step("pivot", has_rootfs, child::pivot),
     step("boot id", |p| p.values.autodev && has_rootfs(p), child::boot_id),
     step("personality", |p| p.values.arch.is_some(), child::personality),

@@ -5,7 +5,7 @@
 //! the container needs nothing in its root file system.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use lxc_sys::clone::{Fork, exit_now, fork};
 use lxc_sys::signal::{self, SignalSet};
@@ -29,8 +29,24 @@ pub fn run(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Err
 }
 
 fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Result<(Pid, OwnedFd)> {
-    // Synchronous signals keep killing; all others are read from a descriptor.
-    let handled = SignalSet::all().without(libc::SIGILL).without(libc::SIGSEGV).without(libc::SIGBUS);
+    // Synchronous signals keep killing; all others are read from a descriptor. A blocked SIGRTMIN+3
+    // would tell lxc-stop that this init takes it for a request to halt: SIGPWR is that here.
+    let (realtime, _) = signal::realtime_range();
+    let handled = SignalSet::all()
+        .without(libc::SIGILL)
+        .without(libc::SIGSEGV)
+        .without(libc::SIGBUS)
+        .without(realtime + 3);
+    let alone = rustix::process::getpid() == Pid::INIT;
+    if !alone {
+        // Without a pid namespace of the container's own, orphans would go to somebody else, and
+        // that signal would kill this process.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .doing(|| "become the reaper")?;
+        signal::ignore(realtime + 3);
+    }
+    let death = plan.values.monitor_signal_pdeath.unwrap_or(libc::SIGKILL);
+    signal::set_parent_death_signal(death).doing(|| "set the parent-death signal")?;
     let before = signal::block(&handled).doing(|| "block signals")?;
     let signals = signal::signalfd(&handled).doing(|| "make a signalfd")?;
     let command = match fork().doing(|| "fork the command")? {
@@ -51,7 +67,7 @@ fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Resul
             {
                 failed(e);
             }
-            failed(finish::run(&plan.command, environment, plan.options.last_kept_fd))
+            failed(finish::run(&plan.command, environment, plan.options.last_fd_of_init()))
         }
         Fork::Parent(pid) => pid,
     };
@@ -60,71 +76,86 @@ fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Resul
     title::set("init").doing(|| "set the title of init")?;
     rustix::thread::set_name(c"init").doing(|| "set the name of init")?;
     process::clear_environment();
-    close_all_but(signals.as_fd())?;
+    process::close_all_but(vec![signals.as_raw_fd()], 2).doing(|| "close descriptors")?;
     if let Ok(console) = rustix::fs::open("/dev/console", OFlags::WRONLY | OFlags::NOCTTY, Mode::empty()) {
         let _ = process::dup_to(console.as_fd(), 2);
     }
     Ok((command, signals))
 }
 
-/// Closes every descriptor above stderr but one.
-fn close_all_but(kept: BorrowedFd<'_>) -> Result<()> {
-    use std::os::fd::AsRawFd;
-    let kept = kept.as_raw_fd() as u32;
-    let what = || "close descriptors";
-    if kept > 3 {
-        process::close_range(3, kept - 1).doing(what)?;
-    }
-    process::close_range(kept + 1, u32::MAX).doing(what)
-}
-
 /// Waits for everything; returns the status of the command.
 fn reap(command: Pid, signals: &OwnedFd) -> i32 {
-    let mut status = 0;
+    let alone = rustix::process::getpid() == Pid::INIT;
+    let mut status = None;
     let mut stopping = false;
     loop {
-        loop {
-            match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, ended))) => {
-                    if pid == command {
-                        status = ended
-                            .exit_status()
-                            .or_else(|| ended.terminating_signal().map(|s| 128 + s))
-                            .unwrap_or(1);
-                    }
-                }
-                Ok(None) => break,
-                Err(Errno::INTR) => {}
-                // Nothing is left to wait for.
-                Err(_) => return status,
-            }
+        if !reap_ended(command, &mut status) {
+            return status.unwrap_or(1);
         }
         let timeout = stopping.then_some(rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 });
         let mut fds = [rustix::event::PollFd::new(signals, rustix::event::PollFlags::IN)];
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             // A second without an end after the polite request.
             Ok(0) => {
-                let _ = signal::send_to_all(libc::SIGKILL);
+                signal_all(alone, libc::SIGKILL);
                 continue;
             }
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return status,
+            Err(_) => return status.unwrap_or(1),
         }
         while let Ok(Some(received)) = signal::read_signal(signals.as_fd()) {
-            // What a process of the container sends to its init is not for the command.
-            let from_inside = received.code == libc::SI_USER && received.pid > 1;
+            // What a process of the container sends to its init is not for the command. Without a
+            // pid namespace nobody can tell who is of the container.
+            let from_inside = alone && received.code == libc::SI_USER && received.pid > 1;
             match received.signal {
                 libc::SIGCHLD => {}
                 _ if from_inside => {}
                 libc::SIGPWR | libc::SIGTERM if !stopping => {
                     stopping = true;
-                    let _ = signal::send_to_all(libc::SIGTERM);
+                    signal_all(alone, libc::SIGTERM);
                 }
                 libc::SIGPWR | libc::SIGTERM => {}
-                other => {
+                // Its pid may be another's once it ended.
+                other if status.is_none() => {
                     let _ = signal::send(command, other);
                 }
+                _ => {}
             }
+        }
+    }
+}
+
+/// Reaps what ended. `false` when no child is left.
+fn reap_ended(command: Pid, status: &mut Option<i32>) -> bool {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, ended))) if pid == command => {
+                *status = ended.exit_status().or_else(|| ended.terminating_signal().map(|s| 128 + s));
+            }
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Signals every process of the container: all there are in its pid namespace, else all that
+/// descend from this one.
+fn signal_all(alone: bool, number: i32) {
+    if alone {
+        let _ = signal::send_to_all(number);
+        return;
+    }
+    let mut left = vec![rustix::process::getpid()];
+    while let Some(parent) = left.pop() {
+        let pid = parent.as_raw_nonzero();
+        let children =
+            crate::files::read_text(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in
+            children.split_ascii_whitespace().filter_map(|c| c.parse().ok()).filter_map(Pid::from_raw)
+        {
+            let _ = signal::send(child, number);
+            left.push(child);
         }
     }
 }

@@ -49,19 +49,27 @@ pub fn run(request: &Request<'_>) -> Result<String> {
         "{}lxc.init.cmd = /bin/sh -c 'trap \"exit 0\" TERM INT; while :; do sleep 3600 & wait; done'
 lxc.signal.halt = SIGTERM
 ",
-        base_config(request.name, request.path, &format!("{lower}:{}", delta.display()))
+        base_config(request.name, request.path, &format!("{lower}:{}", delta.display()), true)
     ))
 }
 
-/// The configuration of a container over an overlay of a root file system, in namespaces of its own.
-pub fn base_config(name: &str, directory: &Path, layers: &str) -> String {
+/// The configuration of a container over an overlay of a root file system, in namespaces of its own;
+/// `mapped`: with a user namespace too.
+pub fn base_config(name: &str, directory: &Path, layers: &str, mapped: bool) -> String {
     let base = id_base(directory);
-    format!(
-        "lxc.rootfs.path = overlay:{layers}
-lxc.rootfs.options = idmap=container
+    let ids = if mapped {
+        format!(
+            "lxc.rootfs.options = idmap=container
 lxc.idmap = u 0 {base} {RANGE}
 lxc.idmap = g 0 {base} {RANGE}
-lxc.uts.name = {name}
+"
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "lxc.rootfs.path = overlay:{layers}
+{ids}lxc.uts.name = {name}
 lxc.autodev = 1
 lxc.pty.max = 1024
 lxc.tty.max = 0
