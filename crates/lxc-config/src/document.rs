@@ -1,6 +1,6 @@
 //! The text of a configuration, kept byte for byte but for the lines that a change is about.
 
-use crate::keys::{Kind, Place, Target};
+use crate::keys::{Place, Target};
 use crate::lexer::{self, Statement};
 
 /// One line of the text.
@@ -56,9 +56,7 @@ impl Document {
     /// later in the file could override it when the text is read again.
     pub(crate) fn replace(&mut self, target: &Target, value: &str) {
         let own = |line: &Line| line.target.as_ref() == Some(target);
-        // An entry of a map comes where it was first given: a line that clears it is no such place.
-        let keeps_order = |at: usize| target.key.kind != Kind::Map || !self.clears(at);
-        let position = self.lines.iter().rposition(own).filter(|&at| keeps_order(at)).filter(|&at| {
+        let position = self.lines.iter().rposition(own).filter(|&at| {
             !self.lines[at + 1..].iter().filter_map(|line| line.target.as_ref()).any(|later| {
                 matches!(later.key.place, Place::Include) || (later != target && later.covers(target))
             })
@@ -71,13 +69,6 @@ impl Document {
         if position.is_none() {
             self.append(target, value);
         }
-    }
-
-    /// Whether the line assigns the empty value.
-    fn clears(&self, at: usize) -> bool {
-        let start = at.checked_sub(1).map_or(0, |before| self.lines[before].end);
-        let content = self.text[start..self.lines[at].end].trim_ascii_end();
-        matches!(lexer::statement(content), Statement::Assignment { value, .. } if value.is_empty())
     }
 
     /// Removes the lines of a key and of those that are cleared with it.

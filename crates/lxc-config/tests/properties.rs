@@ -106,6 +106,9 @@ fn normalized(values: &Values) -> Values {
     }
     let nothing = Network { kind: Some(NetType::Empty), ..Network::default() };
     values.networks.retain(|_, network| *network != nothing);
+    // Entries of a map have a name each: their order says nothing.
+    values.sysctls.sort();
+    values.prlimits.sort_by(|a, b| a.0.cmp(&b.0));
     values
 }
 
