@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use lxc_core::lifecycle::stats::Usage;
+use lxc_core::protocol::wire::Command as Request;
+use lxc_core::protocol::{Client, Pending};
 use lxc_core::{Container, State, network};
 
 use crate::context::Context;
@@ -31,6 +33,13 @@ const OPTIONS: &[Opt] = &[
     opt('H', "no-humanize", Arg::No, "Show plain numbers"),
     opt('s', "state", Arg::No, "Show the state"),
 ];
+
+/// Questions that were sent to the monitor.
+struct Asked {
+    state: Pending,
+    pid: Option<Pending>,
+    groups: Option<Pending>,
+}
 
 /// Labels are as wide as the longest.
 fn row(out: &mut String, label: &str, value: impl std::fmt::Display) {
@@ -71,11 +80,18 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         human,
         single: !human && count == 1 && !stats && keys.is_empty(),
     };
+    // Asked ahead: the monitor wakes up while the configuration is read.
+    let client = Client::new(&context.lxcpath, &context.name);
+    let asked = Asked {
+        state: client.begin(Request::GetState, 0, &[]),
+        pid: (wanted.pid || wanted.ips).then(|| client.begin(Request::GetInitPid, 0, &[])),
+        groups: wanted.stats.then(|| client.begin_cgroup_ctx()),
+    };
     let Some(container) = context.open() else {
         context.error(format!("Failure to retrieve information on {}", context.full_name()));
         return Ok(1);
     };
-    let now = match container.state() {
+    let now = match asked.state.state() {
         Err(e) if e.kind() == lxc_core::Kind::Denied => {
             eprintln!("Insufficent privileges to control {}", context.full_name());
             return Ok(1);
@@ -94,7 +110,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         value(&mut out, &wanted, "State:", now);
     }
     if now != State::Stopped {
-        running(&mut out, &wanted, &container)?;
+        running(&mut out, &wanted, &container, &client, asked.pid, asked.groups)?;
     }
     for key in &keys {
         config_item(&mut out, &container, key, !human && keys.len() == 1);
@@ -111,14 +127,20 @@ fn value(out: &mut String, wanted: &Wanted, label: &str, value: impl std::fmt::D
     }
 }
 
-fn running(out: &mut String, wanted: &Wanted, container: &Container) -> anyhow::Result<()> {
-    let needs_pid = wanted.pid || wanted.ips;
-    let pid = if needs_pid { container.client().init_pid().ok() } else { None };
+fn running(
+    out: &mut String,
+    wanted: &Wanted,
+    container: &Container,
+    client: &Client,
+    pid: Option<Pending>,
+    groups: Option<Pending>,
+) -> anyhow::Result<()> {
+    let pid = pid.and_then(|asked| asked.pid().ok());
     if let (true, Some(pid)) = (wanted.pid, pid) {
         value(out, wanted, "PID:", pid.as_raw_pid());
     }
     // Everything that is asked of the monitor, before this process leaves for the container's network.
-    let used = wanted.stats.then(|| container.usage());
+    let used = groups.map(|asked| container.usage_from(client, asked));
     let traffic = if wanted.stats { container.traffic()? } else { Vec::new() };
     if let (true, Some(pid)) = (wanted.ips, pid) {
         let interfaces = network::query::interfaces_and_stay(pid).unwrap_or_default();

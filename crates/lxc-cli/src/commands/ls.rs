@@ -2,16 +2,18 @@
 
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use lxc_core::lifecycle::discover;
+use lxc_core::protocol::Client;
+use lxc_core::protocol::wire::Command as Request;
 use lxc_core::{Container, Kind, State};
 
 use crate::context::Context;
 use crate::getopt::{Arg, Opt, long, opt};
 use crate::table::{Command, Name};
-use table::{Column, Row};
+use table::{Column, Row, Seen};
 
 /// The command.
 pub static COMMAND: Command = Command {
@@ -40,6 +42,9 @@ const OPTIONS: &[Opt] = &[
     opt('g', "groups", Arg::Required("GROUPS"), "Only members of all these groups, joined by commas"),
     long("json", Arg::No, "The table as JSON"),
 ];
+
+/// Monitors that are asked before the answer of the first is read.
+const AHEAD: usize = 32;
 
 struct Selection<'a> {
     active: bool,
@@ -149,7 +154,22 @@ fn collect(
     }
     names.retain(|name| selection.filter.as_ref().is_none_or(|f| f.is_match(name)));
     let names: Vec<String> = names.into_iter().collect();
-    for (name, opened) in names.iter().zip(discover::open_many(&names, lxcpath)) {
+    let opened = discover::open_many(&names, lxcpath);
+    let needs_state = fancy || selection.needs_state() || place.depth > 0;
+    let needs_pid = fancy && Row::needs_pid(columns);
+    // Monitors wake up for their questions while others are listened to.
+    let ask = |name: &String| {
+        let client = Client::new(lxcpath, name);
+        (needs_state && active.contains(name)).then(|| {
+            let pid = needs_pid.then(|| client.begin(Request::GetInitPid, 0, &[]));
+            (client.begin(Request::GetState, 0, &[]), pid)
+        })
+    };
+    let mut asked: VecDeque<_> = names.iter().take(AHEAD).map(ask).collect();
+    let mut next = names.iter().skip(AHEAD);
+    for (name, opened) in names.iter().zip(opened) {
+        let question = asked.pop_front().flatten();
+        asked.extend(next.next().map(ask));
         let container = match opened {
             Ok(container) if !container.is_defined() && (selection.defined || !active.contains(name)) => {
                 continue;
@@ -161,13 +181,17 @@ fn collect(
             }
         };
         // Whoever does not listen is stopped: that need not be asked.
-        let (state, controllable) = match active.contains(name) {
-            false => (State::Stopped, true),
-            true if !fancy && !selection.needs_state() && place.depth == 0 => (State::Running, true),
-            true => match container.state() {
-                Ok(state) => (state, true),
-                Err(e) => (State::Stopped, e.kind() != Kind::Denied),
-            },
+        let mut pid = None;
+        let (state, controllable) = match question {
+            None if active.contains(name) => (State::Running, true),
+            None => (State::Stopped, true),
+            Some((state, init)) => {
+                pid = init.and_then(|asked| asked.pid().ok());
+                match state.state() {
+                    Ok(state) => (state, true),
+                    Err(e) => (State::Stopped, e.kind() != Kind::Denied),
+                }
+            }
         };
         // One line may name several, with commas.
         let groups: Vec<&str> =
@@ -177,8 +201,8 @@ fn collect(
             && (!selection.stopped || state == State::Stopped)
             && selection.groups.iter().all(|g| groups.contains(g));
         if selected {
-            let row = Row::new(&container, state, controllable, fancy, columns, &place.parent, place.level);
-            rows.push(row);
+            let seen = Seen { state, controllable, pid };
+            rows.push(Row::new(&container, seen, fancy, columns, &place.parent, place.level));
         }
         if place.level < place.depth
             && let Some(inner) = inner_lxcpath(&container, state, lxcpath)

@@ -24,7 +24,8 @@ use crate::error::{Doing, Error, Kind, Result, strerror};
 use crate::lifecycle::stop::pid_of;
 use crate::plan::limits;
 use crate::plan::namespaces::flag;
-use crate::protocol::Client;
+use crate::protocol::wire::Command;
+use crate::protocol::{Client, Pending};
 use crate::spawn::child::write_proc;
 use crate::spawn::parent::apply_limits;
 use crate::terminal::proxy::Proxy;
@@ -158,13 +159,19 @@ impl Container {
     }
 
     fn attach_context(&self, options: &Options) -> Result<Context> {
+        // All questions at once: the monitor is woken but once.
         let client = self.client();
+        let flags = options.namespaces.is_none().then(|| client.begin(Command::GetCloneFlags, 0, &[]));
+        let groups = options.move_to_cgroup.then(|| client.begin_cgroup_ctx());
+        let arch = options.personality.is_none().then(|| client.begin_config_item("lxc.arch"));
+        let seccomp = options.confine.then(|| client.begin_config_item("lxc.seccomp.profile"));
+        let no_new_privs = client.begin_config_item("lxc.no_new_privs");
         let pidfd = self.init_pidfd()?;
         let pid = pid_of(&pidfd)?;
-        let namespaces = match options.namespaces {
-            Some(mask) => mask,
-            None => {
-                let own = client.clone_flags()?;
+        let namespaces = match flags {
+            None => options.namespaces.unwrap_or(0),
+            Some(flags) => {
+                let own = flags.flags()?;
                 own | differing_namespaces(pid, own)
             }
         };
@@ -174,12 +181,17 @@ impl Container {
         signal::send_to_pidfd(pidfd.as_fd(), 0)
             .doing(|| "look at init")
             .map_err(|e| e.with_kind(Kind::NotRunning))?;
-        let groups = if options.move_to_cgroup { attach_groups(&client)? } else { AttachGroups::default() };
-        let personality = match options.personality {
-            Some(p) => Some(p),
-            None => client.config_item("lxc.arch")?.map(|arch| arch == "i686"),
+        let groups = match groups {
+            Some(asked) => attach_groups(&client, asked)?,
+            None => AttachGroups::default(),
         };
-        if options.confine && client.config_item("lxc.seccomp.profile")?.is_some() {
+        let personality = match arch {
+            None => options.personality,
+            Some(arch) => arch.item()?.map(|arch| arch == "i686"),
+        };
+        if let Some(profile) = seccomp
+            && profile.item()?.is_some()
+        {
             return Err(Error::unsupported(
                 "the container is confined by a seccomp policy, which this version cannot apply",
             )
@@ -189,8 +201,7 @@ impl Container {
             let from = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::NotRunning, "init has no pid"))?;
             share_core_cookie(from)?;
         }
-        let no_new_privs =
-            options.no_new_privs || client.config_item("lxc.no_new_privs")?.as_deref() == Some("1");
+        let no_new_privs = no_new_privs.item()?.as_deref() == Some("1") || options.no_new_privs;
         let terminal = if options.terminal { Some(open_terminal(&client)?) } else { None };
         Ok(Context {
             pidfd,
@@ -224,8 +235,8 @@ fn share_core_cookie(init: Pid) -> Result<()> {
     }
 }
 
-fn attach_groups(client: &Client) -> Result<AttachGroups> {
-    match client.cgroup_ctx() {
+fn attach_groups(client: &Client, asked: Pending) -> Result<AttachGroups> {
+    match asked.directories() {
         Ok(directories) => AttachGroups::from_directories(directories),
         // The container runs without cgroups of its own.
         Err(e) if e.errno() == Some(Errno::NOENT) => Ok(AttachGroups::default()),

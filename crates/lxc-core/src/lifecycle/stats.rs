@@ -9,7 +9,7 @@ use rustix::fs::{Access, AtFlags};
 use crate::cgroup::layout::{CGROUP2_SUPER_MAGIC, read_at};
 use crate::container::Container;
 use crate::error::{Doing, Error, Result};
-use crate::protocol::Client;
+use crate::protocol::{Client, Pending};
 
 /// Use of resources; `None` where the host does not account for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,8 +57,14 @@ fn block_io(text: &str, v2: bool) -> Option<u64> {
 impl Container {
     /// What its cgroups account for.
     pub fn usage(&self) -> Usage {
+        let client = self.client();
+        self.usage_from(&client, client.begin_cgroup_ctx())
+    }
+
+    /// The same from a question that was asked before.
+    pub fn usage_from(&self, client: &Client, asked: Pending) -> Usage {
         let split = self.config.values.cgroup.dir_container_inner.is_some();
-        usage(&Directories::ask(&self.client(), split))
+        usage(&Directories::from_answer(client, asked, split))
     }
 
     /// Traffic of its devices, in the order of the configuration, up to the first without a name.
@@ -93,9 +99,9 @@ enum Directories<'a> {
 }
 
 impl Directories<'_> {
-    fn ask(client: &Client, split: bool) -> Directories<'_> {
+    fn from_answer(client: &Client, asked: Pending, split: bool) -> Directories<'_> {
         let is_v2 = |dir: &OwnedFd| rustix::fs::fstatfs(dir).is_ok_and(|s| s.f_type == CGROUP2_SUPER_MAGIC);
-        match client.cgroup_ctx() {
+        match asked.directories() {
             Ok(all) if !split => {
                 Directories::All(all.into_iter().map(|d| (is_v2(&d), d)).map(|(v, d)| (d, v)).collect())
             }

@@ -123,11 +123,13 @@ impl Client {
         self.timeout = timeout;
     }
 
-    /// One request. `None`: the monitor closed the connection without an answer.
-    ///
-    /// # Errors
-    /// The errno of the connection; see [`means_stopped`].
-    pub fn request(&self, command: Command, data: i64, payload: &[u8]) -> lxc_sys::Result<Option<Answer>> {
+    /// Sends a request without waiting for the answer: several can be under way, and the monitor is
+    /// woken but once.
+    pub fn begin(&self, command: Command, data: i64, payload: &[u8]) -> Pending {
+        Pending { command, name: self.name.clone(), connection: self.send(command, data, payload) }
+    }
+
+    fn send(&self, command: Command, data: i64, payload: &[u8]) -> lxc_sys::Result<OwnedFd> {
         let connection = socket::connect_abstract(&self.address)?;
         if let Some(timeout) = self.timeout
             && !matches!(command, Command::GetTtyFd | Command::AddStateClient)
@@ -139,41 +141,20 @@ impl Client {
         if !payload.is_empty() {
             rustix::net::send(&connection, payload, SendFlags::NOSIGNAL)?;
         }
-        Client::read_answer(connection, command)
+        Ok(connection)
     }
 
-    fn read_answer(connection: OwnedFd, command: Command) -> lxc_sys::Result<Option<Answer>> {
-        let mut bytes = [0; HEADER_LEN];
-        let message = socket::receive(connection.as_fd(), &mut bytes, RecvFlags::WAITALL)?;
-        if message.len != HEADER_LEN {
-            return Ok(None);
-        }
-        let header = Header::decode(&bytes);
-        let len = usize::try_from(header.datalen).map_err(|_| Errno::INVAL)?;
-        if len > MAX_PAYLOAD && command != Command::ConsoleLog {
-            return Err(Errno::TOOBIG);
-        }
-        let mut payload = vec![0; len];
-        if len > 0 && !receive_exact(&connection, &mut payload)? {
-            return Ok(None);
-        }
-        Ok(Some(Answer { ret: header.code, data: header.data, payload, fds: message.fds, connection }))
+    /// One request. `None`: the monitor closed the connection without an answer.
+    ///
+    /// # Errors
+    /// The errno of the connection; see [`means_stopped`].
+    pub fn request(&self, command: Command, data: i64, payload: &[u8]) -> lxc_sys::Result<Option<Answer>> {
+        self.begin(command, data, payload).raw()
     }
 
     /// A request whose refusal or silence is an error.
     fn ask(&self, command: Command, data: i64, payload: &[u8]) -> Result<Answer> {
-        match self.request(command, data, payload) {
-            Ok(Some(answer)) if answer.ret >= 0 => Ok(answer),
-            Ok(Some(answer)) if answer.ret == -Errno::PERM.raw_os_error() => {
-                Err(Error::os(format!("{command:?}"), Errno::PERM).with_kind(Kind::Denied))
-            }
-            Ok(Some(answer)) => Err(Error::os(format!("{command:?}"), Errno::from_raw_os_error(-answer.ret))),
-            Ok(None) => Err(Error::new(Kind::Failed, format!("{command:?}: the monitor gave no answer"))),
-            Err(e) if means_stopped(e) => {
-                Err(Error::new(Kind::NotRunning, format!("{} is not running", self.name)))
-            }
-            Err(e) => Err(Error::os(format!("{command:?}"), e)),
-        }
+        self.begin(command, data, payload).answer()
     }
 
     fn ask_fd(&self, command: Command) -> Result<OwnedFd> {
@@ -189,12 +170,7 @@ impl Client {
 
     /// The state; STOPPED when no monitor answers.
     pub fn state(&self) -> Result<State> {
-        match self.ask(Command::GetState, 0, &[]) {
-            Ok(answer) => State::from_number(answer.data)
-                .ok_or_else(|| Error::new(Kind::Failed, "the monitor sent an unknown state")),
-            Err(e) if e.kind() == Kind::NotRunning => Ok(State::Stopped),
-            Err(e) => Err(e),
-        }
+        self.begin(Command::GetState, 0, &[]).state()
     }
 
     /// Whether the caller may control the container: false only if the monitor refuses.
@@ -204,11 +180,7 @@ impl Client {
 
     /// init's pid in the monitor's pid namespace.
     pub fn init_pid(&self) -> Result<Pid> {
-        let answer = self.ask(Command::GetInitPid, 0, &[])?;
-        i32::try_from(answer.data)
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| Error::new(Kind::NotRunning, format!("{} has no init yet", self.name)))
+        self.begin(Command::GetInitPid, 0, &[]).pid()
     }
 
     /// A pidfd of init.
@@ -221,20 +193,14 @@ impl Client {
         Ok(self.ask(Command::GetCloneFlags, 0, &[])?.data as u64)
     }
 
+    /// Asks for a configuration item of the running container.
+    pub fn begin_config_item(&self, key: &str) -> Pending {
+        self.begin(Command::GetConfigItem, 0, &wire::encode_string(key))
+    }
+
     /// A configuration item of the running container; `None` when unset or unknown.
     pub fn config_item(&self, key: &str) -> Result<Option<String>> {
-        let payload = wire::encode_string(key);
-        match self.request(Command::GetConfigItem, 0, &payload) {
-            Ok(Some(answer)) if answer.ret == 0 && !answer.payload.is_empty() => {
-                let text = answer.payload.strip_suffix(&[0]).unwrap_or(&answer.payload);
-                Ok(Some(String::from_utf8_lossy(text).into_owned()))
-            }
-            Ok(_) => Ok(None),
-            Err(e) if means_stopped(e) => {
-                Err(Error::new(Kind::NotRunning, format!("{} is not running", self.name)))
-            }
-            Err(e) => Err(Error::os("GetConfigItem", e)),
-        }
+        self.begin_config_item(key).item()
     }
 
     /// The container's name, as its monitor knows it.
@@ -267,9 +233,14 @@ impl Client {
         self.ask_fd(Command::GetLimitCgroup2Fd)
     }
 
+    /// Asks for the directories of all the container's cgroups.
+    pub fn begin_cgroup_ctx(&self) -> Pending {
+        self.begin(Command::GetCgroupCtx, 0, &wire::cgroup_ctx_request())
+    }
+
     /// Directories of all the container's cgroups.
     pub fn cgroup_ctx(&self) -> Result<Vec<OwnedFd>> {
-        Ok(self.ask(Command::GetCgroupCtx, 0, &wire::cgroup_ctx_request())?.fds)
+        self.begin_cgroup_ctx().directories()
     }
 
     /// Directory of the cgroup that carries a controller's limits, and whether it is cgroup2.
@@ -339,4 +310,100 @@ impl Client {
             Err(e) => Err(Error::os("Stop", e)),
         }
     }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct Pending {
+    command: Command,
+    name: String,
+    connection: lxc_sys::Result<OwnedFd>,
+}
+
+impl Pending {
+    /// Waits for the answer. `None`: the monitor closed the connection without one.
+    ///
+    /// # Errors
+    /// The errno of the connection; see [`means_stopped`].
+    pub fn raw(self) -> lxc_sys::Result<Option<Answer>> {
+        read_answer(self.connection?, self.command)
+    }
+
+    /// Waits for the answer; a refusal or silence is an error.
+    pub fn answer(self) -> Result<Answer> {
+        let (command, name) = (self.command, self.name.clone());
+        match self.raw() {
+            Ok(Some(answer)) if answer.ret >= 0 => Ok(answer),
+            Ok(Some(answer)) if answer.ret == -Errno::PERM.raw_os_error() => {
+                Err(Error::os(format!("{command:?}"), Errno::PERM).with_kind(Kind::Denied))
+            }
+            Ok(Some(answer)) => Err(Error::os(format!("{command:?}"), Errno::from_raw_os_error(-answer.ret))),
+            Ok(None) => Err(Error::new(Kind::Failed, format!("{command:?}: the monitor gave no answer"))),
+            Err(e) if means_stopped(e) => Err(not_running(&name)),
+            Err(e) => Err(Error::os(format!("{command:?}"), e)),
+        }
+    }
+
+    /// The state, of GET_STATE; STOPPED when no monitor answers.
+    pub fn state(self) -> Result<State> {
+        match self.answer() {
+            Ok(answer) => State::from_number(answer.data)
+                .ok_or_else(|| Error::new(Kind::Failed, "the monitor sent an unknown state")),
+            Err(e) if e.kind() == Kind::NotRunning => Ok(State::Stopped),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The pid, of GET_INIT_PID.
+    pub fn pid(self) -> Result<Pid> {
+        let name = self.name.clone();
+        let pid = i32::try_from(self.answer()?.data).ok().and_then(Pid::from_raw);
+        pid.ok_or_else(|| Error::new(Kind::NotRunning, format!("{name} has no init yet")))
+    }
+
+    /// The mask, of GET_CLONE_FLAGS.
+    pub fn flags(self) -> Result<u64> {
+        Ok(self.answer()?.data as u64)
+    }
+
+    /// The directories, of GET_CGROUP_CTX.
+    pub fn directories(self) -> Result<Vec<OwnedFd>> {
+        Ok(self.answer()?.fds)
+    }
+
+    /// The text, of GET_CONFIG_ITEM; `None` when unset or unknown.
+    pub fn item(self) -> Result<Option<String>> {
+        let name = self.name.clone();
+        match self.raw() {
+            Ok(Some(answer)) if answer.ret == 0 && !answer.payload.is_empty() => {
+                let text = answer.payload.strip_suffix(&[0]).unwrap_or(&answer.payload);
+                Ok(Some(String::from_utf8_lossy(text).into_owned()))
+            }
+            Ok(_) => Ok(None),
+            Err(e) if means_stopped(e) => Err(not_running(&name)),
+            Err(e) => Err(Error::os("GetConfigItem", e)),
+        }
+    }
+}
+
+fn not_running(name: &str) -> Error {
+    Error::new(Kind::NotRunning, format!("{name} is not running"))
+}
+
+fn read_answer(connection: OwnedFd, command: Command) -> lxc_sys::Result<Option<Answer>> {
+    let mut bytes = [0; HEADER_LEN];
+    let message = socket::receive(connection.as_fd(), &mut bytes, RecvFlags::WAITALL)?;
+    if message.len != HEADER_LEN {
+        return Ok(None);
+    }
+    let header = Header::decode(&bytes);
+    let len = usize::try_from(header.datalen).map_err(|_| Errno::INVAL)?;
+    if len > MAX_PAYLOAD && command != Command::ConsoleLog {
+        return Err(Errno::TOOBIG);
+    }
+    let mut payload = vec![0; len];
+    if len > 0 && !receive_exact(&connection, &mut payload)? {
+        return Ok(None);
+    }
+    Ok(Some(Answer { ret: header.code, data: header.data, payload, fds: message.fds, connection }))
 }

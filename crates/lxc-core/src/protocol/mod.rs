@@ -7,4 +7,4 @@ pub mod address;
 pub mod client;
 pub mod wire;
 
-pub use client::{Client, StateWait, TtyGrant};
+pub use client::{Client, Pending, StateWait, TtyGrant};

@@ -73,6 +73,17 @@ impl Column {
     }
 }
 
+/// What a monitor said of its container.
+#[derive(Debug)]
+pub struct Seen {
+    /// State.
+    pub state: State,
+    /// Whether the caller may control it.
+    pub controllable: bool,
+    /// Pid of init, where it was asked for.
+    pub pid: Option<rustix::process::Pid>,
+}
+
 /// What is known of one container.
 #[derive(Debug)]
 pub struct Row {
@@ -90,31 +101,32 @@ pub struct Row {
 }
 
 impl Row {
-    /// Asks for what the columns need.
+    /// Whether a column needs init's pid.
+    pub fn needs_pid(columns: &[Column]) -> bool {
+        let needing = [Column::Pid, Column::Interface, Column::Ipv4, Column::Ipv6];
+        columns.iter().any(|c| needing.contains(c))
+    }
+
+    /// Asks for what the columns need besides.
     pub fn new(
         container: &Container,
-        state: State,
-        controllable: bool,
+        seen: Seen,
         fancy: bool,
         columns: &[Column],
         parent: &str,
         level: usize,
     ) -> Row {
         let values = &container.config.values;
-        let wants = |some: &[Column]| fancy && columns.iter().any(|c| some.contains(c));
-        let running = state != State::Stopped;
-        let client = container.client();
-        let network = [Column::Interface, Column::Ipv4, Column::Ipv6];
-        let pid =
-            (running && (wants(&[Column::Pid]) || wants(&network))).then(|| client.init_pid().ok()).flatten();
+        let wants_memory = fancy && columns.iter().any(|c| matches!(c, Column::Ram | Column::Swap));
+        let running = seen.state != State::Stopped;
         Row {
             parent: parent.to_string(),
             level,
             name: container.name().to_string(),
-            state,
-            controllable,
-            pid,
-            memory: (running && wants(&[Column::Ram, Column::Swap])).then(|| memory_and_swap(&client)),
+            state: seen.state,
+            controllable: seen.controllable,
+            pid: seen.pid.filter(|_| running),
+            memory: (running && wants_memory).then(|| memory_and_swap(&container.client())),
             autostart: values.start.auto,
             groups: values.groups.clone(),
             interfaces: Vec::new(),
