@@ -1,5 +1,6 @@
 //! Starting.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 
 use lxc_sys::{Errno, socket};
@@ -58,7 +59,7 @@ impl Container {
         let plan = Box::new(self.plan(options)?);
         let listener = self.bind()?;
         if plan.options.daemonize {
-            daemonize::start(plan, Box::new(self.config.clone()), listener, controllers)?;
+            daemonize::start(plan, &self.config, listener, controllers)?;
             return Ok(Started::Daemon);
         }
         self.start_here(plan, listener, controllers).map(Started::Ended)
@@ -98,7 +99,7 @@ impl Container {
         let (layout, groups) = made.map_err(failed)?;
         enter_unified(&groups);
         let begin =
-            Begin { plan, config: Box::new(self.config.clone()), listener, layout, groups, report: None };
+            Begin { plan, config: Cow::Borrowed(&self.config), listener, layout, groups, report: None };
         supervise::run(begin).map_err(failed)
     }
 }

@@ -1,5 +1,6 @@
 //! From the process of a command to a monitor of its own.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -42,7 +43,7 @@ pub fn monitor_title(plan: &Plan) -> String {
 /// Why the container does not run. Nothing of it is left then.
 pub fn start(
     plan: Box<Plan>,
-    config: Box<Config>,
+    config: &Config,
     listener: OwnedFd,
     cgroup_use: Option<&str>,
 ) -> std::result::Result<(), StartFailure> {
@@ -71,7 +72,7 @@ fn wait(transient: rustix::process::Pid, reader: ReportReader) -> std::result::R
 fn transient(
     alone: SingleThreaded,
     plan: Box<Plan>,
-    config: Box<Config>,
+    config: &Config,
     listener: OwnedFd,
     report: ReportEnd,
     cgroup_use: Option<&str>,
@@ -91,9 +92,14 @@ fn transient(
     let made = clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd));
     match made {
         Ok(Cloned::Parent(..)) => 0,
-        Ok(Cloned::Child(_)) => {
-            monitor(Begin { plan, config, listener, layout, groups, report: Some(report) })
-        }
+        Ok(Cloned::Child(_)) => monitor(Begin {
+            plan,
+            config: Cow::Borrowed(config),
+            listener,
+            layout,
+            groups,
+            report: Some(report),
+        }),
         Err(e) => {
             crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
             groups.remove(&layout);
@@ -119,7 +125,7 @@ fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd) -> Result<()> {
 }
 
 /// The monitor's whole life.
-fn monitor(begin: Begin) -> i32 {
+fn monitor(begin: Begin<'_>) -> i32 {
     if let Err(e) = title::set(&monitor_title(&begin.plan)) {
         ::log::debug!("title: {e}");
     }

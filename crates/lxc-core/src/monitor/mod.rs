@@ -10,6 +10,7 @@ pub mod server;
 pub mod states;
 pub mod supervise;
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 
 use lxc_config::Config;
@@ -41,11 +42,11 @@ impl Exit {
 
 /// What a monitor begins with.
 #[derive(Debug)]
-pub struct Begin {
+pub struct Begin<'a> {
     /// What to start.
     pub plan: Box<Plan>,
     /// The configuration, to answer questions about it.
-    pub config: Box<Config>,
+    pub config: Cow<'a, Config>,
     /// The command socket.
     pub listener: OwnedFd,
     /// The host's cgroups.

@@ -1,5 +1,6 @@
 //! One container's whole run: phases of the monitor (spec: life cycle, section 4).
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -32,9 +33,9 @@ fn handled_signals() -> SignalSet {
 }
 
 /// What lasts over all turns of a container that reboots itself.
-struct Monitor {
+struct Monitor<'a> {
     plan: Box<Plan>,
-    config: Box<lxc_config::Config>,
+    config: Cow<'a, lxc_config::Config>,
     layout: Layout,
     groups: GroupSet,
     publisher: Publisher,
@@ -48,7 +49,7 @@ struct Monitor {
 ///
 /// # Errors
 /// The start failed; everything was taken down again and the report was sent.
-pub fn run(begin: Begin) -> Result<Exit> {
+pub fn run(begin: Begin<'_>) -> Result<Exit> {
     let Begin { plan, config, listener, layout, groups, report, .. } = begin;
     let publisher = Publisher::new(&plan.lxcpath, &plan.name);
     let hooks = HookContext::new(&plan);
@@ -119,7 +120,7 @@ fn take_down_groups(layout: &Layout, groups: &GroupSet, plan: &Plan) {
     groups.remove(layout);
 }
 
-impl Monitor {
+impl Monitor<'_> {
     /// From STARTING to the end of init, and taking down.
     fn turn(&mut self, listener: &mut Option<OwnedFd>, report: &mut Option<ReportEnd>) -> Result<Turn> {
         // Nothing of an earlier turn is told to the hooks of this one.
@@ -137,8 +138,11 @@ impl Monitor {
             }
         };
         // What was generated is what a running container answers when it is asked.
-        for (number, network) in &mut self.config.values.networks {
-            if let Some(host) = spawned.network.host_name(*number) {
+        for (number, network) in &self.plan.values.networks {
+            if network.kind == Some(lxc_config::NetType::Veth)
+                && let Some(host) = spawned.network.host_name(*number)
+                && let Some(network) = self.config.to_mut().values.networks.get_mut(number)
+            {
                 network.veth_pair = Some(host.to_string());
                 network.name = Some(crate::network::setup::container_name(&self.plan.values, *number));
             }
