@@ -26,8 +26,8 @@ const OPTIONS: &[Opt] = &[
 
 fn run(context: &Context) -> anyhow::Result<i32> {
     let Some(container) = context.open_controllable() else { return Ok(1) };
-    let exists = container.is_defined() || container.directory().join(lxc_core::lock::PARTIAL).exists();
-    if !exists {
+    // A directory without a configuration is what a creation or removal left that was killed.
+    if !container.is_defined() && !container.directory().exists() {
         context.error("Container is not defined");
         return Ok(1);
     }

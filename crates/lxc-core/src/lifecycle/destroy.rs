@@ -9,7 +9,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
 use crate::lock;
 use crate::state::State;
-use crate::storage::remove::remove_directory_except;
+use crate::storage::remove::{refuse_mounts, remove_directory_except};
 
 impl Container {
     /// Removes the container with its storage. It must not run, nor have snapshots or clones.
@@ -19,6 +19,10 @@ impl Container {
             return Err(Error::invalid(format!("{} is being created", self.name())));
         }
         if !self.is_defined() && creation == lock::Creation::Complete {
+            // All that a creation had done when it was killed at once.
+            if std::fs::remove_dir(self.directory()).is_ok() {
+                return Ok(());
+            }
             return Err(Error::new(Kind::NotDefined, "Container is not defined"));
         }
         if self.state()? != State::Stopped {
@@ -37,7 +41,20 @@ impl Container {
             return Ok(());
         }
         self.run_destroy_hooks()?;
+        let rootfs = values.rootfs.path.as_deref().map(Path::new);
+        for path in
+            [Some(&*directory), rootfs].into_iter().flatten().filter(|p| p.is_dir() && *p != Path::new("/"))
+        {
+            refuse_mounts(path)?;
+        }
+        // From here on a kill leaves something that is known to be remains.
+        let mark = match creation {
+            lock::Creation::Complete if directory.is_dir() => Some(lock::begin_creation(&directory)?),
+            _ => None,
+        };
         self.remove_rootfs(&directory)?;
+        remove_directory_except(&directory, true, &["snaps", lock::PARTIAL])?;
+        drop(mark);
         remove_directory_except(&directory, true, &["snaps"])
     }
 

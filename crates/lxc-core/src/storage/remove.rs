@@ -24,13 +24,19 @@ pub fn remove_directory_except(path: &Path, missing_is_fine: bool, keep: &[&str]
         Err(Errno::NOENT) if missing_is_fine => return Ok(()),
         Err(e) => return Err(Error::os(what(), e)),
     };
-    if let Some(mount) = mount_below(path)? {
-        return Err(Error::os(what(), Errno::BUSY)
-            .with_hint(format!("{mount} is mounted there: unmount it first; nothing was removed")));
-    }
+    refuse_mounts(path)?;
     let kept = empty(&dir, path, keep)?;
     drop(dir);
     if kept { Ok(()) } else { rustix::fs::rmdir(path).doing(what) }
+}
+
+/// Refuses a directory below which something is mounted.
+pub fn refuse_mounts(path: &Path) -> Result<()> {
+    match mount_below(path)? {
+        None => Ok(()),
+        Some(mount) => Err(Error::os(format!("remove {}", path.display()), Errno::BUSY)
+            .with_hint(format!("{mount} is mounted there: unmount it first; nothing was removed"))),
+    }
 }
 
 /// The first mount point below a directory (proc_pid_mountinfo(5)): what is mounted there may belong
