@@ -154,7 +154,11 @@ fn collect(
     }
     names.retain(|name| selection.filter.as_ref().is_none_or(|f| f.is_match(name)));
     let names: Vec<String> = names.into_iter().collect();
-    let opened = discover::open_many(&names, lxcpath);
+    // Names alone: of each container only whether its configuration can be read.
+    let names_only = !fancy && selection.groups.is_empty() && place.depth == 0;
+    let opened = discover::open_many(&names, lxcpath, |opened| {
+        opened.map(|c| (c.is_defined(), if names_only { None } else { Some(c) }))
+    });
     let needs_state = fancy || selection.needs_state() || place.depth > 0;
     let needs_pid = fancy && Row::needs_pid(columns);
     // Monitors wake up for their questions while others are listened to.
@@ -171,10 +175,8 @@ fn collect(
         let question = asked.pop_front().flatten();
         asked.extend(next.next().map(ask));
         let container = match opened {
-            Ok(container) if !container.is_defined() && (selection.defined || !active.contains(name)) => {
-                continue;
-            }
-            Ok(container) => container,
+            Ok((defined, _)) if !defined && (selection.defined || !active.contains(name)) => continue,
+            Ok((_, container)) => container,
             Err(e) => {
                 eprintln!("Failed to load config for {name}: {e}");
                 continue;
@@ -194,18 +196,22 @@ fn collect(
             }
         };
         // One line may name several, with commas.
-        let groups: Vec<&str> =
-            container.config.values.groups.iter().flat_map(|g| g.split(',')).map(str::trim).collect();
+        let groups: Vec<&str> = container
+            .iter()
+            .flat_map(|c| &c.config.values.groups)
+            .flat_map(|g| g.split(','))
+            .map(str::trim)
+            .collect();
         let selected = (!selection.running || state != State::Stopped)
             && (!selection.frozen || state == State::Frozen)
             && (!selection.stopped || state == State::Stopped)
             && selection.groups.iter().all(|g| groups.contains(g));
         if selected {
             let seen = Seen { state, controllable, pid };
-            rows.push(Row::new(&container, seen, fancy, columns, &place.parent, place.level));
+            rows.push(Row::new(name, container.as_ref(), seen, fancy, columns, &place.parent, place.level));
         }
         if place.level < place.depth
-            && let Some(inner) = inner_lxcpath(&container, state, lxcpath)
+            && let Some(inner) = container.as_ref().and_then(|c| inner_lxcpath(c, state, lxcpath))
         {
             let parent = format!("{}{name}/", place.parent);
             let place = Place { parent, level: place.level + 1, depth: place.depth };

@@ -77,12 +77,17 @@ pub fn active(lxcpath: &Path) -> Result<Vec<String>> {
 }
 
 /// Opens many containers at once, on as many threads as there are processors: most of the time goes
-/// into reading their configurations. The answers are in the order of the names.
-pub fn open_many(names: &[String], lxcpath: &Path) -> Vec<Result<Container>> {
+/// into reading their configurations. `keep` says what is wanted of each, so that the rest need not
+/// stay in memory. The answers are in the order of the names.
+pub fn open_many<T: Send>(
+    names: &[String],
+    lxcpath: &Path,
+    keep: impl Fn(Result<Container>) -> T + Sync,
+) -> Vec<T> {
     /// Fewer are not worth a thread.
     const SHARE: usize = 32;
-    let open = |names: &[String]| -> Vec<Result<Container>> {
-        names.iter().map(|name| Container::open(name, lxcpath)).collect()
+    let open = |names: &[String]| -> Vec<T> {
+        names.iter().map(|name| keep(Container::open(name, lxcpath))).collect()
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(names.len() / SHARE).max(1);
     if threads == 1 {
@@ -91,6 +96,7 @@ pub fn open_many(names: &[String], lxcpath: &Path) -> Vec<Result<Container>> {
     let share = names.len().div_ceil(threads);
     std::thread::scope(|scope| {
         let (own, rest) = names.split_at(share);
+        let open = &open;
         let others: Vec<_> = rest.chunks(share).map(|chunk| scope.spawn(move || open(chunk))).collect();
         let mut out = open(own);
         for thread in others {

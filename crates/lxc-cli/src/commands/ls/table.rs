@@ -109,28 +109,29 @@ impl Row {
 
     /// Asks for what the columns need besides.
     pub fn new(
-        container: &Container,
+        name: &str,
+        container: Option<&Container>,
         seen: Seen,
         fancy: bool,
         columns: &[Column],
         parent: &str,
         level: usize,
     ) -> Row {
-        let values = &container.config.values;
+        let values = container.map(|c| &c.config.values);
         let wants_memory = fancy && columns.iter().any(|c| matches!(c, Column::Ram | Column::Swap));
         let running = seen.state != State::Stopped;
         Row {
             parent: parent.to_string(),
             level,
-            name: container.name().to_string(),
+            name: name.to_string(),
             state: seen.state,
             controllable: seen.controllable,
             pid: seen.pid.filter(|_| running),
-            memory: (running && wants_memory).then(|| memory_and_swap(&container.client())),
-            autostart: values.start.auto,
-            groups: values.groups.clone(),
+            memory: container.filter(|_| running && wants_memory).map(|c| memory_and_swap(&c.client())),
+            autostart: values.is_some_and(|v| v.start.auto),
+            groups: values.map(|v| v.groups.clone()).unwrap_or_default(),
             interfaces: Vec::new(),
-            unprivileged: !values.idmap.is_empty(),
+            unprivileged: values.is_some_and(|v| !v.idmap.is_empty()),
         }
     }
 
