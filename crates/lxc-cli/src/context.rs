@@ -66,7 +66,7 @@ impl Context {
         let level = match self.get("logpriority") {
             None => None,
             Some(word) => {
-                let level = log::parse_level(word);
+                let level = lxc_config::LogLevel::from_name(word);
                 if level.is_none() && !self.quiet {
                     eprintln!("{program}: unknown log level {word:?}: using ERROR");
                 }

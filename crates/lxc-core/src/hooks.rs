@@ -14,7 +14,6 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::log::level_name;
 use crate::plan::Plan;
 
 /// Output of a hook that is logged at most.
@@ -88,7 +87,7 @@ impl HookContext {
         set("LXC_CONSOLE_LOGPATH", values.console.logfile.as_deref());
         let level = values.log.level.unwrap_or(lxc_config::LogLevel::Error);
         variables.push(("LXC_CGNS_AWARE".into(), "1".into()));
-        variables.push(("LXC_LOG_LEVEL".into(), level_name(level).into()));
+        variables.push(("LXC_LOG_LEVEL".into(), level.name().into()));
         variables.push(("LXC_HOOK_VERSION".into(), values.hook_version.to_string().into()));
         HookContext { name: name.to_string(), version: values.hook_version, variables, clean: false }
     }

@@ -45,37 +45,6 @@ static SINK: Sink = Sink(Mutex::new(State {
     ring: None,
 }));
 
-/// Upstream's name of a level.
-pub fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Trace => "TRACE",
-        LogLevel::Debug => "DEBUG",
-        LogLevel::Info => "INFO",
-        LogLevel::Notice => "NOTICE",
-        LogLevel::Warn => "WARN",
-        LogLevel::Error => "ERROR",
-        LogLevel::Crit => "CRIT",
-        LogLevel::Alert => "ALERT",
-        LogLevel::Fatal => "FATAL",
-    }
-}
-
-/// The level of a word in any case, or `None`.
-pub fn parse_level(word: &str) -> Option<LogLevel> {
-    const ALL: [LogLevel; 9] = [
-        LogLevel::Trace,
-        LogLevel::Debug,
-        LogLevel::Info,
-        LogLevel::Notice,
-        LogLevel::Warn,
-        LogLevel::Error,
-        LogLevel::Crit,
-        LogLevel::Alert,
-        LogLevel::Fatal,
-    ];
-    ALL.into_iter().find(|&l| level_name(l).eq_ignore_ascii_case(word))
-}
-
 fn from_log(level: Level) -> LogLevel {
     match level {
         Level::Error => LogLevel::Error,
@@ -130,7 +99,7 @@ fn file_line(state: &State, level: LogLevel, record: &Record<'_>) -> String {
         state.prefix,
         name,
         stamp,
-        level_name(level),
+        level.name(),
         module,
         file,
         module,

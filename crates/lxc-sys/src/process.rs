@@ -104,13 +104,6 @@ pub fn clear_environment() {
     unsafe { libc::clearenv() };
 }
 
-/// Sets an environment variable of this process. Only for single-threaded processes: the monitor
-/// and what it makes.
-pub fn set_environment(name: &str, value: &std::ffi::OsStr) {
-    // SAFETY: the callers run no other thread, so nobody reads the environment meanwhile.
-    unsafe { std::env::set_var(name, value) };
-}
-
 /// Restores the default disposition of SIGPIPE, which Rust's runtime ignores.
 pub fn restore_sigpipe() {
     // SAFETY: SIG_DFL is a valid disposition.

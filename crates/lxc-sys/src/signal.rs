@@ -160,12 +160,6 @@ pub fn send_to_all(signal: i32) -> Result<()> {
     check(unsafe { libc::kill(-1, signal) }.into()).map(drop)
 }
 
-/// Sends a signal to the caller's own process group.
-pub fn send_to_own_group(signal: i32) -> Result<()> {
-    // SAFETY: takes no pointers.
-    check(unsafe { libc::kill(0, signal) }.into()).map(drop)
-}
-
 /// First and last real-time signal that programs may use (glibc keeps two for itself).
 pub fn realtime_range() -> (i32, i32) {
     (libc::SIGRTMIN(), libc::SIGRTMAX())

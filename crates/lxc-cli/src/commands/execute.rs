@@ -66,7 +66,6 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         pidfile: None,
         close_all_fds: daemonize,
         last_kept_fd: last_kept_fd(),
-        remove_at_end: Vec::new(),
     };
     match container.start(options) {
         Ok(Started::Daemon) => Ok(0),

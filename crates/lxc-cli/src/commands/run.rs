@@ -178,7 +178,6 @@ fn attempt(
         pidfile: None,
         close_all_fds: true,
         last_kept_fd: 2,
-        remove_at_end: Vec::new(),
     };
     let result = container.start(options);
     drop(throw_away);

@@ -121,7 +121,6 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         pidfile: context.get("pidfile").map(absolute),
         close_all_fds: daemonize || context.has("close-all-fds"),
         last_kept_fd: last_kept_fd(),
-        remove_at_end: Vec::new(),
     };
     if dry {
         return dry_run(context, &container, options);

@@ -68,14 +68,18 @@ impl LogLevel {
             LogLevel::Fatal => "FATAL",
         }
     }
+
+    /// The level of a name in any case.
+    pub fn from_name(name: &str) -> Option<LogLevel> {
+        LEVELS.into_iter().find(|level| level.name().eq_ignore_ascii_case(name))
+    }
 }
 
 /// A level by name in any case, or by number.
 fn level(value: &str) -> Result<LogLevel, ValueError> {
     let number = scalar::uint(value).ok().filter(|_| value.starts_with(|c: char| c.is_ascii_digit()));
-    LEVELS
-        .into_iter()
-        .find(|&level| level.name().eq_ignore_ascii_case(value) || Some(level as u32) == number)
+    LogLevel::from_name(value)
+        .or_else(|| LEVELS.into_iter().find(|&level| Some(level as u32) == number))
         .ok_or_else(|| ValueError::new(format!("'{value}' is not a log level")))
 }
 

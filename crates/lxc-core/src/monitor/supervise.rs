@@ -398,11 +398,6 @@ impl Monitor<'_> {
         {
             ::log::error!("remove the ephemeral container: {e}");
         }
-        for dir in &self.plan.options.remove_at_end {
-            if let Err(e) = crate::storage::remove_directory(dir, true) {
-                ::log::error!("{e}");
-            }
-        }
         if let Some(path) = &self.plan.options.pidfile {
             let _ = std::fs::remove_file(path);
         }

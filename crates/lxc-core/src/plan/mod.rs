@@ -40,8 +40,6 @@ pub struct StartOptions {
     pub close_all_fds: bool,
     /// Highest descriptor to pass to init (LISTEN_FDS); 2 for none.
     pub last_kept_fd: u32,
-    /// Directories to remove when the container ends, besides an ephemeral one's own.
-    pub remove_at_end: Vec<PathBuf>,
 }
 
 impl StartOptions {
