@@ -73,7 +73,7 @@ impl Container {
             log::warn!("{warning}");
         }
         let log = &self.config.values.log;
-        if log.file.is_some() || log.level.is_some() {
+        if log.file.is_some() || log.level.is_some() || log.syslog.is_some() {
             crate::log::apply_config(&self.config.values)?;
         }
         Ok(())

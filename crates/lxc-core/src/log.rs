@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -27,6 +28,8 @@ struct State {
     file: Option<File>,
     /// The file was named on the command line: the configuration does not override it.
     file_is_fixed: bool,
+    /// Connected to the system's log, and the facility.
+    syslog: Option<(UnixDatagram, u8)>,
     level: LogLevel,
     stderr: bool,
     /// Lines, and whether the file has them already.
@@ -40,6 +43,7 @@ static SINK: Sink = Sink(Mutex::new(State {
     name: None,
     file: None,
     file_is_fixed: false,
+    syslog: None,
     level: LogLevel::Error,
     stderr: false,
     ring: None,
@@ -64,6 +68,16 @@ impl log::Log for Sink {
         let Ok(mut state) = self.0.lock() else { return };
         let level = from_log(record.level());
         let to_file = state.file.is_some() && level >= state.level;
+        if let Some((socket, facility)) = &state.syslog
+            && level >= state.level
+        {
+            // RFC 3164, as syslog(3) of the C library sends it. A full log has nobody to be told.
+            let priority = facility * 8 + severity(level);
+            let name = state.name.as_deref().unwrap_or_default();
+            let pid = rustix::process::getpid().as_raw_nonzero();
+            let text = format!("<{priority}>{}[{pid}]: {name}: {}", state.prefix, record.args());
+            let _ = socket.send(text.as_bytes());
+        }
         let to_stderr = state.stderr && level >= LogLevel::Error;
         if to_file || state.ring.is_some() {
             let line = file_line(&state, level, record);
@@ -117,6 +131,26 @@ fn file_line(state: &State, level: LogLevel, record: &Record<'_>) -> String {
     line
 }
 
+/// RFC 5424, section 6.2.1.
+fn severity(level: LogLevel) -> u8 {
+    match level {
+        LogLevel::Trace | LogLevel::Debug => 7,
+        LogLevel::Info => 6,
+        LogLevel::Notice => 5,
+        LogLevel::Warn => 4,
+        LogLevel::Error => 3,
+        LogLevel::Crit => 2,
+        LogLevel::Alert => 1,
+        LogLevel::Fatal => 0,
+    }
+}
+
+/// Number of a facility of `lxc.log.syslog`: daemon or local0 to local7.
+fn facility(name: &str) -> u8 {
+    let local = name.to_ascii_lowercase().strip_prefix("local").and_then(|n| n.parse::<u8>().ok());
+    local.map_or(3, |n| 16 + n)
+}
+
 /// What a command asks of the log.
 #[derive(Debug, Default)]
 pub struct Options<'a> {
@@ -154,7 +188,7 @@ pub fn init(options: &Options<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Applies `lxc.log.file` and `lxc.log.level` of a configuration.
+/// Applies `lxc.log.*` of a configuration.
 ///
 /// # Errors
 /// The log file cannot be opened.
@@ -168,6 +202,13 @@ pub fn apply_config(config: &lxc_config::Values) -> Result<()> {
         }
         if let Some(level) = config.log.level {
             state.level = level;
+        }
+        if let Some(name) = &config.log.syslog {
+            // A host without a system log is no reason to fail.
+            state.syslog = UnixDatagram::unbound()
+                .and_then(|s| s.connect("/dev/log").and_then(|()| s.set_nonblocking(true)).map(|()| s))
+                .ok()
+                .map(|s| (s, facility(name)));
         }
     }
     update_filter();
@@ -192,7 +233,7 @@ pub fn silence_stderr() {
 /// Stops writing to the file, whose descriptor this process has closed by number.
 pub fn forget_file() {
     if let Ok(mut state) = SINK.0.lock() {
-        std::mem::forget(state.file.take());
+        std::mem::forget((state.file.take(), state.syslog.take()));
     }
     update_filter();
 }
@@ -232,10 +273,12 @@ pub fn take_ring() -> Vec<String> {
     lines
 }
 
-/// Descriptor of the log file: kept open by the monitor, closed at exec.
-pub fn file_descriptor() -> Option<i32> {
+/// Descriptors of the log: kept open by the monitor, closed at exec.
+pub fn descriptors() -> Vec<i32> {
     use std::os::fd::AsRawFd;
-    SINK.0.lock().ok().and_then(|s| s.file.as_ref().map(|f| f.as_raw_fd()))
+    let Ok(state) = SINK.0.lock() else { return Vec::new() };
+    let file = state.file.as_ref().map(|f| f.as_raw_fd());
+    file.into_iter().chain(state.syslog.as_ref().map(|(s, _)| s.as_raw_fd())).collect()
 }
 
 /// Lets the macros skip what no sink wants, before anything is formatted.
@@ -243,7 +286,7 @@ fn update_filter() {
     let Ok(state) = SINK.0.lock() else { return };
     let filter = if state.ring.is_some() {
         LevelFilter::Trace
-    } else if state.file.is_none() {
+    } else if state.file.is_none() && state.syslog.is_none() {
         LevelFilter::Error
     } else {
         match state.level {

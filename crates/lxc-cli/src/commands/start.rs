@@ -60,6 +60,8 @@ pub fn apply_options(context: &Context, container: &mut Container) -> anyhow::Re
             container.set(&format!("lxc.namespace.share.{kind}"), source)?;
         }
     }
+    // What was defined here may be about the log.
+    lxc_core::log::apply_config(&container.config.values)?;
     Ok(())
 }
 

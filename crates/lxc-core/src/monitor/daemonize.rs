@@ -113,7 +113,7 @@ fn transient(
 fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd) -> Result<()> {
     rustix::process::chdir("/").doing(|| "change to /")?;
     let mut keep = vec![listener.as_raw_fd(), report.fd().as_raw_fd()];
-    keep.extend(log::file_descriptor());
+    keep.extend(log::descriptors());
     process::close_all_but(keep, plan.options.last_kept_fd).doing(|| "close descriptors")?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .doing(|| "open /dev/null")?;

@@ -256,9 +256,6 @@ fn refuse_other_issues(values: &Values, host: &Host) -> Result<()> {
         return refuse("lxc.seccomp.profile", "a seccomp policy")
             .map_err(|e| e.with_hint("unset it with `-s lxc.seccomp.profile=` to start without the filter"));
     }
-    if values.log.syslog.is_some() {
-        log::warn!("lxc.log.syslog has no effect in this version: the log goes to its file");
-    }
     let profile = values.apparmor.profile.as_deref();
     if host.apparmor && !matches!(profile, None | Some("unconfined" | "unchanged")) {
         return refuse("lxc.apparmor.profile", "confinement by AppArmor");
