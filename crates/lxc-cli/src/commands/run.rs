@@ -190,7 +190,8 @@ fn attempt(
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The layers of the overlay, as `lxc.rootfs.path` wants them. The upper one is in memory: /run.
+/// The layers of the overlay, as `lxc.rootfs.path` wants them. The upper one is below the
+/// runtime directory, which is in memory on most hosts.
 fn layers(directory: &Path, lower: &Path) -> Result<String, Error> {
     let delta = directory.join("overlay/delta");
     std::fs::create_dir_all(&delta).doing(|| format!("create {}", delta.display()))?;

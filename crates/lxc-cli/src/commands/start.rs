@@ -125,7 +125,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         last_kept_fd: last_kept_fd(),
     };
     if dry {
-        return dry_run(context, &container, options);
+        return dry_run(&container, options);
     }
     match container.start(options) {
         Ok(Started::Daemon | Started::Ended(_)) => Ok(0),
@@ -141,7 +141,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
     }
 }
 
-fn dry_run(context: &Context, container: &Container, options: StartOptions) -> anyhow::Result<i32> {
+fn dry_run(container: &Container, options: StartOptions) -> anyhow::Result<i32> {
     let plan = container.plan(options)?;
     println!("name: {}", plan.name);
     println!("lxcpath: {}", plan.lxcpath.display());
@@ -171,6 +171,5 @@ fn dry_run(context: &Context, container: &Container, options: StartOptions) -> a
     for step in lxc_core::spawn::script::describe(&plan) {
         println!("  {step}");
     }
-    let _ = context;
     Ok(0)
 }

@@ -37,7 +37,7 @@ pub fn execute(
         }
         run(&plan.command, &environment, plan.options.last_fd_of_init())
     } else {
-        small_init::run(plan, channel, &environment)
+        small_init::run(plan, &environment)
     }
 }
 

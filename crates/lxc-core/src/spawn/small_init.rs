@@ -5,7 +5,7 @@
 //! the container needs nothing in its root file system.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use lxc_sys::clone::{Fork, exit_now, fork};
 use lxc_sys::signal::{self, SignalSet};
@@ -21,14 +21,14 @@ use crate::plan::Plan;
 const EXEC_FAILED: i32 = 255;
 
 /// Becomes the small init. Returns only if it could not begin.
-pub fn run(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Error {
-    match begin(plan, channel, environment) {
+pub fn run(plan: &Plan, environment: &[CString]) -> Error {
+    match begin(plan, environment) {
         Ok((command, signals)) => exit_now(reap(command, &signals)),
         Err(e) => e,
     }
 }
 
-fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Result<(Pid, OwnedFd)> {
+fn begin(plan: &Plan, environment: &[CString]) -> Result<(Pid, OwnedFd)> {
     // Synchronous signals keep killing; all others are read from a descriptor. A blocked SIGRTMIN+3
     // would tell lxc-stop that this init takes it for a request to halt: SIGPWR is that here.
     let (realtime, _) = signal::realtime_range();
@@ -72,7 +72,6 @@ fn begin(plan: &Plan, channel: BorrowedFd<'_>, environment: &[CString]) -> Resul
         Fork::Parent(pid) => pid,
     };
     // The command runs: now the monitor may take the start for done. All else is closed too.
-    let _ = channel;
     title::set("init").doing(|| "set the title of init")?;
     rustix::thread::set_name(c"init").doing(|| "set the name of init")?;
     process::clear_environment();
