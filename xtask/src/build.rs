@@ -71,6 +71,28 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     Ok(plain)
 }
 
+/// Builds a test or a benchmark (`kind`) as one static program, to be carried to another machine.
+pub fn static_program(package: &str, kind: &str, name: &str) -> Result<PathBuf> {
+    if !can_link_statically() {
+        bail!("the C library cannot be linked statically here: install what Debian calls libc6-dev");
+    }
+    let triple = shell::host_triple()?;
+    let (variable, flags) = flags(&triple);
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--no-run", "--profile", "quick", "--package", package, kind, name]);
+    cargo.args(["--target", &triple, "--message-format", "json-render-diagnostics"]).env(variable, flags);
+    let output = cargo.stderr(Stdio::inherit()).output().context("run cargo")?;
+    if !output.status.success() {
+        bail!("{}: {}", shell::show(&cargo), output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let messages = messages.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    let mut built = messages
+        .filter(|m| m["target"]["name"] == name)
+        .filter_map(|m| m["executable"].as_str().map(PathBuf::from));
+    built.next_back().with_context(|| format!("cargo built no {name}"))
+}
+
 /// The variable that cargo takes flags for the compiler from, and these with ours added. RUSTFLAGS hides the
 /// variable of the target.
 fn flags(triple: &str) -> (String, OsString) {

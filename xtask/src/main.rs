@@ -10,6 +10,7 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -21,8 +22,9 @@ cargo xtask TASK [OPTIONS]
   install --prefix DIR [--destdir DIR] [--quick]
                               build, and install the commands and their data
   demo                        create, start, look into, stop and destroy a container
-  test [FILTER]               build, install to a staging directory, run all tests
-  bench [--quick]             measure beside the LXC of the distribution
+  test [--vm] [FILTER]        build, install to a staging directory, run all tests; --vm: the end-to-end ones in a guest
+  bench [--vm] [--quick]      measure beside the LXC of the distribution, here or in a guest
+  vm [OPTIONS] -- COMMAND     run a command in a throw-away guest with systemd, cgroup v2 and AppArmor (vm --help)
   codegen [--check]           write man/ and completions/ from the tables, or check that they are current
   tidy                        rules that neither compiler nor clippy checks
 ";
@@ -30,6 +32,9 @@ cargo xtask TASK [OPTIONS]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let Some((&"vm", options)) = words.split_first() {
+        return vm::command(options);
+    }
     let result = match words.split_first() {
         Some((&"setup", [])) => setup::run(setup::For::Tests),
         Some((&"build", options)) => build::command(options),

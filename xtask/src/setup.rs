@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
@@ -13,17 +13,22 @@ pub enum For {
     Building,
     /// `test` and `bench`: containers to run, and the peer to compare with.
     Tests,
+    /// `vm`: an emulator, and what makes its disk.
+    Vm,
 }
 
 const BUILDING: &[&str] = &["gcc", "libc6-dev"];
 /// busybox-static and mmdebstrap make the systems that are started, lxc is the peer.
 const TESTS: &[&str] = &["busybox-static", "lxc", "mmdebstrap", "util-linux"];
+const VM: &[&str] =
+    &["e2fsprogs", "mmdebstrap", "qemu-system-x86", "qemu-utils", "tar", "util-linux", "xz-utils"];
 
 /// Installs what is missing.
 pub fn run(purpose: For) -> Result<()> {
     let wanted: Vec<&str> = match purpose {
         For::Building => BUILDING.to_vec(),
         For::Tests => [BUILDING, TESTS].concat(),
+        For::Vm => [BUILDING, VM].concat(),
     };
     if !shell::has("dpkg-query") {
         if wanted.iter().all(|p| shell::has(program_of(p))) {
@@ -40,13 +45,42 @@ pub fn run(purpose: For) -> Result<()> {
         bail!("packages are missing; run as root: apt-get install --no-install-recommends {list}");
     }
     println!("installing {list}");
+    let options = if missing.iter().any(|p| p.starts_with("qemu")) { backports()? } else { Vec::new() };
     let apt = || {
         let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet").args(&options);
         apt
     };
     shell::run(apt().arg("update"))?;
     shell::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(&missing))
+}
+
+/// Options for apt that add Debian's backports, where one half of the emulator is already installed from there:
+/// the other half must be of the same version. The machine's own list of sources stays as it is.
+fn backports() -> Result<Vec<String>> {
+    let version = Command::new("dpkg-query").args(["-W", "-f", "${Version}", "qemu-utils"]).output()?;
+    if !String::from_utf8_lossy(&version.stdout).contains("~bpo") {
+        return Ok(Vec::new());
+    }
+    let release = std::fs::read_to_string("/etc/os-release")?;
+    let codename = release.lines().find_map(|l| l.strip_prefix("VERSION_CODENAME="));
+    let suite = codename.context("/etc/os-release has no VERSION_CODENAME")?.trim_matches('"');
+    let mirror = shell::debian_mirror();
+    let directory = std::path::absolute(shell::target().join("apt"))?;
+    std::fs::create_dir_all(directory.join("lists"))?;
+    let sources = directory.join("sources.list");
+    let line = |s: &str| {
+        format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {s} main\n")
+    };
+    let backports = format!("{suite}-backports");
+    std::fs::write(&sources, line(suite) + &line(&backports))?;
+    let option = |key: &str, value: &str| ["-o".to_string(), format!("{key}={value}")];
+    let mut options = Vec::new();
+    options.extend(option("Dir::Etc::sourcelist", &sources.to_string_lossy()));
+    options.extend(option("Dir::Etc::sourceparts", "-"));
+    options.extend(option("Dir::State::lists", &directory.join("lists").to_string_lossy()));
+    options.extend(option("APT::Default-Release", &backports));
+    Ok(options)
 }
 
 fn missing<'a>(wanted: &[&'a str]) -> Result<Vec<&'a str>> {
@@ -65,6 +99,10 @@ fn program_of(package: &str) -> &str {
         "lxc" => "lxc-start",
         "util-linux" => "setpriv",
         "libc6-dev" => "gcc",
+        "e2fsprogs" => "mke2fs",
+        "qemu-system-x86" => "qemu-system-x86_64",
+        "qemu-utils" => "qemu-img",
+        "xz-utils" => "xz",
         other => other,
     }
 }

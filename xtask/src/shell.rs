@@ -37,6 +37,16 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program whose output is shown only when it fails.
+pub fn quietly(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("run {}", show(command)))?;
+    if !output.status.success() {
+        let [out, err] = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+        bail!("{out}{err}\n{}: {}", show(command), output.status);
+    }
+    Ok(())
+}
+
 /// Runs a program, which has to succeed, and returns what it prints.
 pub fn read(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("run {}", show(command)))?;
@@ -67,6 +77,14 @@ pub fn is_root() -> bool {
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|d| d.join(program).is_file())
+}
+
+/// The mirror of Debian that this machine's apt uses.
+pub fn debian_mirror() -> String {
+    let targets = Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]).output();
+    let text = targets.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    let found = text.lines().find(|l| l.trim_end_matches('/').ends_with("/debian"));
+    found.unwrap_or("http://deb.debian.org/debian").to_string()
 }
 
 /// The target that the compiler builds for by default, such as `x86_64-unknown-linux-gnu`.

@@ -1,7 +1,9 @@
 //! All tests, and what they did not test.
 
+mod in_guest;
+
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -11,12 +13,19 @@ use crate::install::install;
 use crate::setup::{self, For};
 use crate::shell;
 
-/// `cargo xtask test [FILTER]`.
-pub fn run(filter: &[&str]) -> Result<()> {
+/// `cargo xtask test [--vm] [FILTER]`.
+pub fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["--vm", filter @ ..] => in_guest::run(filter),
+        filter => here(filter),
+    }
+}
+
+fn here(filter: &[&str]) -> Result<()> {
     setup::run(For::Tests)?;
     let prefix = shell::target().join("test-prefix");
     install(&build(Profile::Quick)?, &prefix)?;
-    let skips = shell::target().join("test-skips");
+    let skips = record();
     // A file left by another user cannot be written, but removed.
     let _ = std::fs::remove_file(&skips);
     std::fs::write(&skips, "").with_context(|| format!("write {}", skips.display()))?;
@@ -43,6 +52,11 @@ pub fn run(filter: &[&str]) -> Result<()> {
     report(&counts, &skips)
 }
 
+/// Where the last run on this machine wrote down what it skipped.
+fn record() -> PathBuf {
+    shell::target().join("test-skips")
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     passed: usize,
@@ -52,6 +66,14 @@ struct Counts {
 }
 
 impl Counts {
+    /// Takes the numbers from a line of output that has them.
+    fn see(&mut self, line: &str) {
+        if line.trim_start().starts_with("Summary [") || line.starts_with("test result: ") {
+            self.passed += number_before(line, " passed");
+            self.failed += number_before(line, " failed") + number_before(line, " timed out");
+        }
+    }
+
     fn add(&mut self, other: Counts) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -89,10 +111,7 @@ fn one(
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        if line.trim_start().starts_with("Summary [") || line.starts_with("test result: ") {
-            counts.passed += number_before(&line, " passed");
-            counts.failed += number_before(&line, " failed") + number_before(&line, " timed out");
-        }
+        counts.see(&line);
     }
     counts.broken = !child.wait()?.success();
     Ok(counts)
