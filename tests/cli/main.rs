@@ -2,6 +2,7 @@
 //!
 //! `needs!` at the top of a test says what it cannot do without; `cargo xtask test` shows what was skipped.
 
+mod apparmor;
 mod attach;
 mod bad_input;
 mod cgroup;

@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod lifecycle;
 pub mod lock;
 pub mod log;
+pub mod lsm;
 pub mod monitor;
 pub mod monitord;
 pub mod mount;

@@ -13,7 +13,7 @@ fn host(euid: u32) -> Host {
         egid: euid,
         cgroup_namespaces: true,
         last_capability: 40,
-        apparmor: false,
+        apparmor: None,
         selinux: false,
         cgroup_pattern: None,
     }

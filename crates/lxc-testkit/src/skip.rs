@@ -15,7 +15,8 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(peer)`: the distribution's LXC is installed;
 /// * `needs!(program "name")`: a program is in `PATH`;
 /// * `needs!(cgroup_v1)`, `needs!(cgroup_v2)`: a hierarchy of that kind is mounted;
-/// * `needs!(userns)`: user namespaces may be made.
+/// * `needs!(userns)`: user namespaces may be made;
+/// * `needs!(apparmor)`: AppArmor is enabled.
 ///
 /// Several may be given, separated by commas.
 #[macro_export]
@@ -69,6 +70,12 @@ pub fn cgroup_v2() -> Reason {
 pub fn userns() -> Reason {
     let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     (most.trim().parse::<u64>().unwrap_or(0) > 0).then_some(()).ok_or("needs user namespaces".into())
+}
+
+/// See [`needs!`].
+pub fn apparmor() -> Reason {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    enabled.starts_with('Y').then_some(()).ok_or("needs a host with AppArmor".into())
 }
 
 /// Where in `PATH` a program is.

@@ -14,7 +14,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("crates/lxc-config", &[]),
     ("crates/lxc-sys", &[]),
     ("crates/lxc-testkit", &[]),
-    ("xtask", &["lxc-cli", "lxc-config"]),
+    ("xtask", &["lxc-cli", "lxc-config", "lxc-testkit"]),
 ];
 
 /// Dependencies in the manifests; those for tests are free.

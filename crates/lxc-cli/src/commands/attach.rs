@@ -125,6 +125,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             return Ok(1);
         }
     }
+    options.label = context.get("context").map(str::to_string);
     options.personality = context.get("arch").map(parse_arch).transpose()?;
     options.remount_proc_sys = context.has("remount-sys-proc");
     options.clear_env = context.matches.last_of(&["clear-env", "keep-env"]) == Some("clear-env");

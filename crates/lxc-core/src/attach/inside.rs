@@ -11,6 +11,7 @@ use rustix::thread::CapabilitySet;
 
 use super::{Context, Options, Payload};
 use crate::error::{Doing, Error, Result};
+use crate::lsm::apparmor;
 use crate::plan::environment::c_strings;
 use crate::plan::namespaces::flag;
 use crate::spawn::finish;
@@ -46,6 +47,9 @@ fn prepare(context: &Context, options: &Options) -> Result<()> {
     let groups = if options.groups.is_empty() { &[][..] } else { &options.groups };
     if let Some((uid, gid)) = setup {
         finish::set_ids(uid, gid, Some(&[]))?;
+    }
+    if let Some(label) = &context.label {
+        apparmor::change(apparmor::open_own_inside()?, label)?;
     }
     if context.no_new_privs {
         rustix::thread::set_no_new_privs(true).doing(|| "set no_new_privs")?;

@@ -22,6 +22,7 @@ use crate::cgroup::group;
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result, strerror};
 use crate::lifecycle::stop::pid_of;
+use crate::lsm::apparmor;
 use crate::plan::limits;
 use crate::plan::namespaces::flag;
 use crate::protocol::wire::Command;
@@ -51,6 +52,8 @@ pub struct Options {
     pub drop_capabilities: bool,
     /// Under the container's seccomp policy and label.
     pub confine: bool,
+    /// The label to run it under; `None` is init's. Without effect unless it is confined.
+    pub label: Option<String>,
     /// Replace /proc and /sys where the mount namespace is not joined.
     pub remount_proc_sys: bool,
     /// 32-bit (true) or 64-bit personality; `None` is the container's.
@@ -84,6 +87,7 @@ impl Default for Options {
             move_to_cgroup: true,
             drop_capabilities: true,
             confine: true,
+            label: None,
             remount_proc_sys: false,
             personality: None,
             clear_env: false,
@@ -108,6 +112,8 @@ struct Context {
     groups: AttachGroups,
     personality: Option<bool>,
     no_new_privs: bool,
+    /// What to change the label to.
+    label: Option<String>,
     init: InitStatus,
     environment: Vec<(String, String)>,
     terminal: Option<Pty>,
@@ -177,6 +183,7 @@ impl Container {
         };
         let joins_user = namespaces & flag(NamespaceKind::User) != 0;
         let init = init_status(pid, joins_user)?;
+        let label = label_to_take(pid, options);
         // The pid is still init's: what was read is about it.
         signal::send_to_pidfd(pidfd.as_fd(), 0)
             .doing(|| "look at init")
@@ -209,6 +216,7 @@ impl Container {
             groups,
             personality,
             no_new_privs,
+            label,
             init,
             environment: crate::plan::Environment::resolve(&self.config.values).runtime,
             terminal,
@@ -296,6 +304,16 @@ fn id_inside(map: &str, real: u64) -> u32 {
         .find(|(_, host, count)| real >= *host && real - host < *count)
         .and_then(|(inside, host, _)| u32::try_from(inside + (real - host)).ok())
         .unwrap_or(0)
+}
+
+/// The label that the attached process must change to.
+fn label_to_take(init: i32, options: &Options) -> Option<String> {
+    if !options.confine || !crate::plan::host::apparmor_enabled() {
+        return None;
+    }
+    let own = apparmor::label_of(rustix::process::getpid().as_raw_pid());
+    let wanted = options.label.clone().or_else(|| apparmor::label_of(init));
+    if wanted == own { None } else { wanted }
 }
 
 /// A terminal of the container's devpts; of the host's where it has none.

@@ -18,6 +18,7 @@ use crate::cgroup::{GroupSet, Layout, group, items};
 use crate::error::{Doing, Error, Result};
 use crate::hooks::HookContext;
 use crate::log;
+use crate::lsm::apparmor::Loaded;
 use crate::mount::tree;
 use crate::plan::namespaces::ShareSource;
 use crate::plan::{Plan, Storage};
@@ -43,6 +44,8 @@ struct Monitor<'a> {
     signals: OwnedFd,
     mask_before: SignalSet,
     clients: Clients,
+    /// The profile made for this container; it stays loaded over a reboot.
+    profile: Option<Loaded>,
 }
 
 /// Supervises the container until it ends for good: a reboot from inside is another turn.
@@ -73,6 +76,7 @@ pub fn run(begin: Begin<'_>) -> Result<Exit> {
         signals,
         mask_before,
         clients: Clients::default(),
+        profile: None,
     };
     let result = loop {
         match monitor.turn(&mut listener, &mut report) {
@@ -202,6 +206,9 @@ impl Monitor<'_> {
         self.hooks
             .run(HookType::PreStart, plan.hooks(HookType::PreStart), &[])
             .doing(|| "pre-start hooks")?;
+        if self.profile.is_none() {
+            self.profile = Loaded::load(plan)?;
+        }
         let foreground = !plan.options.daemonize;
         // The host's devpts serves where the container has none, or none for its console.
         let console = (plan.console && plan.console_is_hosts()).then(Pty::open_host).transpose()?;
@@ -393,6 +400,9 @@ impl Monitor<'_> {
     /// The very end: what an ephemeral container leaves is removed, and everybody who waited learns
     /// of the end by the end of the connection.
     fn finish(self) {
+        if let Some(profile) = self.profile {
+            profile.remove();
+        }
         if self.plan.values.ephemeral
             && let Err(e) = crate::storage::remove_directory(&self.plan.directory(), true)
         {

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use lxc_config::mount_entry as m;
 use rustix::fs::CWD;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+};
 
 use crate::error::{Doing, Result};
 use crate::plan::{RootfsPlan, Storage};
@@ -168,8 +170,12 @@ pub fn set_idmap(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result
         })
 }
 
-/// Attaches the mount.
+/// Attaches the mount, in a mount namespace of the container's own. Made on the host it belongs to the peer
+/// group of the mount that it is a copy of: what is mounted in the container must not show there, and
+/// pivot_root(2) takes no shared mount.
 pub fn attach(tree: BorrowedFd<'_>, target: &Path) -> Result<()> {
     rustix::mount::move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .doing(|| format!("mount the root file system on {}", target.display()))
+        .doing(|| format!("mount the root file system on {}", target.display()))?;
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change(target, slave).doing(|| "make the root file system a slave of the host's")
 }

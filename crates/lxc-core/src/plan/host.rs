@@ -2,6 +2,54 @@
 
 use std::path::Path;
 
+/// Facts about AppArmor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppArmorHost {
+    /// Label of this process, without its mode.
+    pub label: String,
+    /// A process can be under several profiles at once, one of them in a policy namespace.
+    pub can_stack: bool,
+    /// Profiles say what may be mounted.
+    pub mediates_mounts: bool,
+}
+
+impl AppArmorHost {
+    fn detect() -> AppArmorHost {
+        const BASE: &str = "/sys/kernel/security/apparmor";
+        let read = |file: &str| {
+            let text = crate::files::read_text(format!("{BASE}/{file}")).unwrap_or_default();
+            text.trim().to_string()
+        };
+        let version = read("features/domain/version");
+        let (major, minor) = version.split_once('.').unwrap_or((&version, "0"));
+        let at_least = major.parse().unwrap_or(0) > 1 || (major == "1" && minor.parse().unwrap_or(0) >= 2);
+        let label = ["attr/apparmor/current", "attr/current"]
+            .iter()
+            .find_map(|file| read_label(&format!("/proc/self/{file}")));
+        AppArmorHost {
+            label: label.unwrap_or_else(|| super::label::UNCONFINED.into()),
+            can_stack: at_least && read("features/domain/stack") == "yes" && read(".ns_stacked") != "yes",
+            mediates_mounts: Path::new(BASE).join("features/mount/mask").exists(),
+        }
+    }
+}
+
+/// Whether AppArmor labels processes here.
+pub fn apparmor_enabled() -> bool {
+    crate::files::read_text("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y'))
+}
+
+/// A label as /proc shows it, without the mode that follows it: `NAME (enforce)`.
+pub fn read_label(path: &str) -> Option<String> {
+    let text = crate::files::read_text(path).ok()?;
+    let text = text.trim_end_matches(['\n', '\0']);
+    let name = match text.rsplit_once(" (") {
+        Some((name, mode)) if mode.ends_with(')') => name,
+        _ => text,
+    };
+    (!name.is_empty()).then(|| name.to_string())
+}
+
 /// Facts about this kernel and caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -13,8 +61,8 @@ pub struct Host {
     pub cgroup_namespaces: bool,
     /// Highest capability of the kernel.
     pub last_capability: u32,
-    /// AppArmor is enabled.
-    pub apparmor: bool,
+    /// AppArmor, where it is enabled.
+    pub apparmor: Option<AppArmorHost>,
     /// SELinux is enabled.
     pub selinux: bool,
     /// `lxc.cgroup.pattern` of lxc.conf.
@@ -24,8 +72,6 @@ pub struct Host {
 impl Host {
     /// Looks at the running host.
     pub fn detect(cgroup_pattern: Option<String>) -> Host {
-        let starts_with =
-            |path: &str, text: &str| std::fs::read_to_string(path).is_ok_and(|t| t.starts_with(text));
         Host {
             euid: rustix::process::geteuid().as_raw(),
             egid: rustix::process::getegid().as_raw(),
@@ -34,9 +80,23 @@ impl Host {
                 .ok()
                 .and_then(|t| t.trim().parse().ok())
                 .unwrap_or(40),
-            apparmor: starts_with("/sys/module/apparmor/parameters/enabled", "Y"),
+            apparmor: apparmor_enabled().then(AppArmorHost::detect),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             cgroup_pattern,
+        }
+    }
+
+    /// A host without surprises.
+    #[cfg(test)]
+    pub fn for_tests() -> Host {
+        Host {
+            euid: 0,
+            egid: 0,
+            cgroup_namespaces: true,
+            last_capability: 40,
+            apparmor: None,
+            selinux: false,
+            cgroup_pattern: None,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod environment;
 pub mod host;
 pub mod identity;
+pub mod label;
 pub mod limits;
 pub mod mounts;
 pub mod namespaces;
@@ -22,6 +23,7 @@ pub use cgroup::CgroupPlan;
 pub use environment::Environment;
 pub use host::Host;
 pub use identity::Identity;
+use label::LabelPlan;
 pub use mounts::{MountPlan, RootfsPlan, Storage};
 pub use namespaces::Namespaces;
 
@@ -83,6 +85,8 @@ pub struct Plan {
     pub limits: Vec<limits::ResourceLimit>,
     /// Whether the container has a console of its own.
     pub console: bool,
+    /// The security label of init.
+    pub label: LabelPlan,
 }
 
 impl Plan {
@@ -121,6 +125,7 @@ impl Plan {
                 drop_capabilities: drop_list(&values.caps, host.last_capability),
                 limits: limits::resolve(&values)?,
                 console: values.console.path.as_deref() != Some(Path::new("none")),
+                label: LabelPlan::resolve(&values.apparmor, lxcpath, name, host)?,
                 rootfs,
                 options,
                 values: values.clone(),
@@ -256,11 +261,8 @@ fn refuse_other_issues(values: &Values, host: &Host) -> Result<()> {
         return refuse("lxc.seccomp.profile", "a seccomp policy")
             .map_err(|e| e.with_hint("unset it with `-s lxc.seccomp.profile=` to start without the filter"));
     }
-    let profile = values.apparmor.profile.as_deref();
-    if host.apparmor && !matches!(profile, None | Some("unconfined" | "unchanged")) {
-        return refuse("lxc.apparmor.profile", "confinement by AppArmor");
-    }
-    if host.selinux && values.selinux_context.is_some() {
+    // Only where AppArmor is not in charge: one of them labels.
+    if host.selinux && host.apparmor.is_none() && values.selinux_context.is_some() {
         return refuse("lxc.selinux.context", "a SELinux context");
     }
     Ok(())

@@ -137,6 +137,11 @@ impl MountPlan {
     }
 }
 
+/// Instances of proc and sysfs that nothing is mounted over: with them in sight the kernel lets an inner
+/// container mount its own (mount_too_revealing in fs/namespace.c).
+const FOR_NESTING: &[&str] =
+    &["proc dev/.lxc/proc proc create=dir,optional 0 0", "sys dev/.lxc/sys sysfs create=dir,optional 0 0"];
+
 /// Reads `lxc.mount.fstab` and `lxc.mount.entry`, in this order.
 pub fn resolve(
     values: &Values,
@@ -155,7 +160,8 @@ pub fn resolve(
             out.extend(place_entry(entry, line.trim(), values, lxcpath, name, rootfs).doing(place)?);
         }
     }
-    for line in &values.mount_entries {
+    let nested = if values.apparmor.allow_nesting && rootfs.is_some() { FOR_NESTING } else { &[] };
+    for line in values.mount_entries.iter().map(String::as_str).chain(nested.iter().copied()) {
         let what = || format!("lxc.mount.entry = {line}");
         let entry = MountEntry::parse(line).map_err(|e| Error::invalid(format!("{}: {e}", what())))?;
         let Some(entry) = entry else { continue };

@@ -141,20 +141,8 @@ fn share_source(value: &str, lxcpath: &Path) -> ShareSource {
 mod tests {
     use super::*;
 
-    fn host() -> Host {
-        Host {
-            euid: 0,
-            egid: 0,
-            cgroup_namespaces: true,
-            last_capability: 40,
-            apparmor: false,
-            selinux: false,
-            cgroup_pattern: None,
-        }
-    }
-
     fn names(values: &Values) -> Vec<&'static str> {
-        let n = Namespaces::resolve(values, Path::new("/c"), &host()).expect("namespaces");
+        let n = Namespaces::resolve(values, Path::new("/c"), &Host::for_tests()).expect("namespaces");
         NamespaceKind::ALL.into_iter().filter(|&k| n.has(k)).map(NamespaceKind::name).collect()
     }
 
@@ -172,7 +160,7 @@ mod tests {
     fn sharing() {
         let mut v = Values::default();
         v.namespace.share.insert(NamespaceKind::Net, "/other/path/web".into());
-        let n = Namespaces::resolve(&v, Path::new("/c"), &host()).expect("namespaces");
+        let n = Namespaces::resolve(&v, Path::new("/c"), &Host::for_tests()).expect("namespaces");
         assert!(!n.has(NamespaceKind::Net));
         let web = ShareSource::Container { lxcpath: "/other/path".into(), name: "web".into() };
         assert_eq!(n.share, [(NamespaceKind::Net, web)]);

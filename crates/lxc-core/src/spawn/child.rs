@@ -16,6 +16,7 @@ use super::script::{Entry, SCRIPT, needed_steps};
 use crate::cgroup::{Layout, group};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
+use crate::lsm::apparmor;
 use crate::mount::{automount, dev, entries, pivot as pivoting, tree};
 use crate::network;
 use crate::plan::{Plan, limits, namespaces};
@@ -59,6 +60,7 @@ pub struct Child<'a> {
     console_is_hosts: bool,
     ttys: Vec<Pty>,
     late_namespaces: Vec<(Role, OwnedFd)>,
+    label: Option<OwnedFd>,
     umask: rustix::fs::Mode,
 }
 
@@ -79,6 +81,7 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
         console_is_hosts: false,
         ttys: Vec::new(),
         late_namespaces: Vec::new(),
+        label: None,
         // Modes are given exactly while the container is set up.
         umask: rustix::process::umask(rustix::fs::Mode::empty()),
     };
@@ -473,6 +476,20 @@ pub fn drop_bounding_set(child: &mut Child<'_>) -> Result<()> {
 
 fn capability(number: u32) -> lxc_sys::Result<rustix::thread::CapabilitySet> {
     Ok(rustix::thread::CapabilitySet::from_bits_retain(1u64.checked_shl(number).ok_or(Errno::INVAL)?))
+}
+
+/// While the host's /proc is in sight, which is to be trusted; the container's need not be.
+pub fn open_label(child: &mut Child<'_>) -> Result<()> {
+    child.label = Some(apparmor::open_own()?);
+    Ok(())
+}
+
+/// lxc.apparmor.profile: from here on the profile is in force, for the start hooks as well.
+pub fn change_label(child: &mut Child<'_>) -> Result<()> {
+    match (child.label.take(), child.plan.label.label()) {
+        (Some(own), Some(label)) => apparmor::change(own, &label),
+        _ => Ok(()),
+    }
 }
 
 /// lxc.no_new_privs

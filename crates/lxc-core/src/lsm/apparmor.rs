@@ -1,0 +1,214 @@
+//! AppArmor: changing the label of a process, and profiles made for one container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lxc_sys::Errno;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use super::profile::{self, Features};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::label::{GeneratedProfile, LabelPlan};
+use crate::plan::{Plan, host};
+use crate::{files, paths};
+
+/// f_type of procfs (linux/magic.h).
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// Inode of the root of every instance of procfs (fs/proc/internal.h).
+const PROC_ROOT_INO: u64 = 1;
+/// The module's own file, and the one of kernels before 5.8, which the first module in line owns.
+const ATTRIBUTES: [&str; 2] = ["attr/apparmor/current", "attr/current"];
+/// Policy namespaces of the host.
+const NAMESPACES: &str = "/sys/kernel/security/apparmor/policy/namespaces";
+
+/// The label of a process, without its mode. `None` where the kernel has no labels.
+pub fn label_of(pid: i32) -> Option<String> {
+    ATTRIBUTES.iter().find_map(|file| host::read_label(&format!("/proc/{pid}/{file}")))
+}
+
+/// This process's label, to be changed by itself: the kernel takes it from nobody else.
+///
+/// On the host, or while the host's /proc is still in sight: it is trusted.
+pub fn open_own() -> Result<OwnedFd> {
+    let open = |file: &str| {
+        rustix::fs::open(format!("/proc/self/{file}"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+    };
+    first_of(open).doing(|| "open the label of this process")
+}
+
+/// The same inside a container, whose /proc may be anything: through a root of procfs without following links
+/// or crossing mounts, else through an instance of procfs that is mounted nowhere. Should the instance be that
+/// of other processes, the kernel refuses the write.
+pub fn open_own_inside() -> Result<OwnedFd> {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let seen = rustix::fs::open("/proc", directory, Mode::empty()).and_then(|proc| open_below(proc.as_fd()));
+    match seen {
+        Ok(fd) => Ok(fd),
+        Err(e) => {
+            log::debug!("the label below /proc: {e}; using a procfs of our own");
+            own_procfs().and_then(|proc| open_below(proc.as_fd())).doing(|| "open the label of this process")
+        }
+    }
+}
+
+fn open_below(proc: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
+    let is_procfs = rustix::fs::fstatfs(proc)?.f_type == PROC_SUPER_MAGIC;
+    if !is_procfs || rustix::fs::fstat(proc)?.st_ino != PROC_ROOT_INO {
+        return Err(Errno::NOTSUP);
+    }
+    let pid = rustix::process::getpid().as_raw_nonzero();
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    first_of(|file| {
+        let path = format!("{pid}/{file}");
+        rustix::fs::openat2(proc, path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty(), resolve)
+    })
+}
+
+fn own_procfs() -> lxc_sys::Result<OwnedFd> {
+    let fs = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(fs.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+fn first_of(open: impl Fn(&str) -> lxc_sys::Result<OwnedFd>) -> lxc_sys::Result<OwnedFd> {
+    match open(ATTRIBUTES[0]) {
+        Err(Errno::NOENT) => open(ATTRIBUTES[1]),
+        result => result,
+    }
+}
+
+/// Changes this process's label at once.
+///
+/// # Errors
+/// The profile is not loaded, or the present one does not allow the change.
+pub fn change(own: OwnedFd, label: &str) -> Result<()> {
+    let text = format!("changeprofile {label}");
+    rustix::io::write(&own, text.as_bytes()).map(drop).map_err(|errno| {
+        let error = Error::os(format!("change to the AppArmor profile {label}"), errno);
+        match errno {
+            Errno::NOENT => error.with_hint(
+                "it is not loaded: load it with apparmor_parser -r, or set lxc.apparmor.profile to another, \
+                 generated or unconfined",
+            ),
+            Errno::ACCESS | Errno::PERM => {
+                error.with_hint("the profile that this process is confined by does not allow the change")
+            }
+            _ => error,
+        }
+    })
+}
+
+/// A profile that was made and loaded for a container.
+#[derive(Debug)]
+pub struct Loaded {
+    profile: GeneratedProfile,
+    directory: PathBuf,
+    /// This process made the policy namespace.
+    made_namespace: bool,
+}
+
+impl Loaded {
+    /// Writes and loads the profile of a plan, if it has one of its own.
+    ///
+    /// # Errors
+    /// apparmor_parser(8) is missing or refuses it; nothing is left of it.
+    pub fn load(plan: &Plan) -> Result<Option<Loaded>> {
+        let LabelPlan::Generated(profile) = &plan.label else { return Ok(None) };
+        let mut loaded = Loaded {
+            profile: profile.clone(),
+            directory: plan.directory().join("apparmor"),
+            made_namespace: false,
+        };
+        match loaded.make(plan) {
+            Ok(()) => Ok(Some(loaded)),
+            Err(e) => {
+                loaded.forget();
+                Err(e.during("lxc.apparmor.profile = generated"))
+            }
+        }
+    }
+
+    fn make(&mut self, plan: &Plan) -> Result<()> {
+        if self.profile.stacked {
+            let namespace = self.namespace();
+            match rustix::fs::mkdir(&namespace, Mode::from_raw_mode(0o755)) {
+                Ok(()) => self.made_namespace = true,
+                // Left by a monitor that was killed.
+                Err(Errno::EXIST) => self.made_namespace = true,
+                Err(e) => return Err(Error::os(format!("create {}", namespace.display()), e)),
+            }
+        }
+        let features = Features {
+            cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
+            user_namespaces: files::read_text("/sys/kernel/security/apparmor/features/namespaces/mask")
+                .is_ok_and(|mask| mask.contains("userns_create"))
+                && Path::new("/etc/apparmor.d/abi/4.0").exists(),
+            unprivileged: plan.identity.is_mapped() || !rustix::process::geteuid().is_root(),
+        };
+        let text = profile::text(&self.profile, &plan.values.apparmor, &features);
+        for directory in [&self.directory, &cache()] {
+            std::fs::create_dir_all(directory).doing(|| format!("create {}", directory.display()))?;
+        }
+        let file = self.file();
+        // The parser takes its cached result for a file that was not touched.
+        if std::fs::read(&file).is_ok_and(|old| old == text.as_bytes()) {
+            log::debug!("{} is as it must be", file.display());
+        } else {
+            files::replace(&file, text.as_bytes(), 0o600)?;
+        }
+        parser("-rWL", &file)
+    }
+
+    /// Unloads the profile and removes its file.
+    pub fn remove(self) {
+        if let Err(e) = parser("-RWL", &self.file()) {
+            log::warn!("{e}");
+        }
+        self.forget();
+    }
+
+    fn forget(&self) {
+        let namespace = self.namespace();
+        if self.made_namespace
+            && let Err(e) = rustix::fs::rmdir(&namespace)
+        {
+            log::warn!("remove {}: {e}", namespace.display());
+        }
+        let _ = std::fs::remove_file(self.file());
+        let _ = std::fs::remove_dir(&self.directory);
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join(&self.profile.file)
+    }
+
+    fn namespace(&self) -> PathBuf {
+        Path::new(NAMESPACES).join(&self.profile.file)
+    }
+}
+
+/// Compiled profiles.
+fn cache() -> PathBuf {
+    Path::new(paths::LOCALSTATEDIR).join("cache/lxc/apparmor")
+}
+
+/// Compiling a profile is apparmor_parser's alone: the binary form is no interface.
+fn parser(action: &str, file: &Path) -> Result<()> {
+    let output = Command::new("apparmor_parser").arg(action).arg(cache()).arg(file).output();
+    let output = output
+        .doing(|| "run apparmor_parser")
+        .map_err(|e| e.with_hint("install AppArmor's parser (package apparmor), or name a loaded profile"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+        return Err(Error::new(Kind::Failed, format!("apparmor_parser {action} {}: {said}", file.display())));
+    }
+    Ok(())
+}
