@@ -1,6 +1,4 @@
 //! The door: all lxc-* commands in one program.
+#![no_main]
 
-fn main() -> std::process::ExitCode {
-    let status = lxc_cli::run(std::env::args_os().collect());
-    std::process::ExitCode::from(u8::try_from(status).unwrap_or(1))
-}
+lxc_sys::main!(lxc_cli::run);

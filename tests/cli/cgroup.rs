@@ -4,7 +4,7 @@ use lxc_testkit::{Lxcpath, Suite, needs, process};
 
 #[test]
 fn values_are_read_and_written() {
-    needs!(root, ours, cgroup_v1);
+    needs!(root, ours);
     Suite::compare(|suite| {
         let dir = Lxcpath::new();
         let name = dir.busybox("cg").quick().build();

@@ -18,6 +18,7 @@ mod info;
 mod inside;
 mod interop;
 mod kill;
+mod limits;
 mod ls;
 mod monitor;
 mod monitord;

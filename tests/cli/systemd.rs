@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lxc_testkit::{Lxcpath, Suite, debian, needs, process, within};
+use lxc_testkit::{Lxcpath, Suite, debian, needs, patience, process, within};
 
 /// Starts a Debian over an overlay of the cached system, and waits until it is up.
 struct Debian {
@@ -18,7 +18,7 @@ impl Debian {
         std::fs::create_dir_all(&delta).unwrap();
         let config = format!(
             "lxc.rootfs.path = overlay:{}:{}\nlxc.uts.name = {name}\nlxc.apparmor.profile = unconfined\n\
-             lxc.tty.max = 4\nlxc.pty.max = 1024\nlxc.cap.drop = sys_module mac_admin mac_override sys_time\n\
+             lxc.tty.max = 4\nlxc.pty.max = 1024\nlxc.cap.drop = sys_module sys_rawio mac_admin mac_override sys_time\n\
              lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\nlxc.net.0.type = empty\n\
              lxc.mount.entry = /sys/kernel/debug sys/kernel/debug none bind,optional 0 0\n{}\n",
             lower.display(),
@@ -36,11 +36,13 @@ impl Debian {
         let ask = ["--", "systemctl", "is-system-running", "--wait"];
         let answers = || {
             // Before systemd listens it is refused.
-            let output =
-                self.dir.spawn(suite, "lxc-attach", &self.name, &ask).wait_for(Duration::from_secs(90));
+            let output = self
+                .dir
+                .spawn(suite, "lxc-attach", &self.name, &ask)
+                .wait_for(patience(Duration::from_secs(90)));
             ["running", "degraded"].contains(&output.stdout.trim())
         };
-        assert!(within(Duration::from_secs(90), answers), "systemd does not come up");
+        assert!(within(patience(Duration::from_secs(90)), answers), "systemd does not come up");
         let failed = ["--", "systemctl", "--failed", "--no-legend", "--plain"];
         let failed = self.dir.run(suite, "lxc-attach", &self.name, &failed).stdout;
         assert_eq!(failed, "", "units have failed");
@@ -49,7 +51,7 @@ impl Debian {
     fn stops(&self, suite: &Suite) {
         let begin = Instant::now();
         self.dir.run(suite, "lxc-stop", &self.name, &[]).ok();
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < patience(Duration::from_secs(10)), "{:?}", begin.elapsed());
         self.dir.gone(suite, &self.name);
     }
 }
@@ -72,7 +74,7 @@ const MAPPED: [&str; 3] =
 
 #[test]
 fn it_boots_and_stops() {
-    needs!(root, ours, program "mmdebstrap");
+    needs!(root, ours);
     let suite = Suite::ours();
     let debian = Debian::boot(&suite, &debian!(), &[]);
     let text = debian.dir.sh(
@@ -86,7 +88,7 @@ fn it_boots_and_stops() {
 
 #[test]
 fn it_boots_with_mapped_ids() {
-    needs!(root, ours, userns, program "mmdebstrap");
+    needs!(root, ours, userns);
     let suite = Suite::ours();
     let debian = Debian::boot(&suite, &debian!(), &MAPPED);
     let init = debian.dir.init_pid(&suite, &debian.name);
@@ -99,7 +101,7 @@ fn it_boots_with_mapped_ids() {
 
 #[test]
 fn it_reboots() {
-    needs!(root, ours, program "mmdebstrap");
+    needs!(root, ours);
     let suite = Suite::ours();
     let debian = Debian::boot(&suite, &debian!(), &[]);
     let (dir, name) = (&debian.dir, &debian.name);
@@ -119,7 +121,7 @@ fn it_reboots() {
 
 #[test]
 fn it_powers_itself_off() {
-    needs!(root, ours, program "mmdebstrap");
+    needs!(root, ours);
     let suite = Suite::ours();
     let debian = Debian::boot(&suite, &debian!(), &[]);
     let (dir, name) = (&debian.dir, &debian.name);

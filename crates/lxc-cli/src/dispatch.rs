@@ -10,8 +10,6 @@ use crate::table::{self, COMMANDS, Command, Name};
 
 /// Runs the program: as `lxc-CMD` by its name, or as `lxc CMD`.
 pub fn run(arguments: Vec<OsString>) -> i32 {
-    // A command whose reader went away ends quietly, as others do.
-    lxc_sys::process::restore_sigpipe();
     let invoked = arguments.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
     let base = Path::new(&invoked).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let rest = arguments.get(1..).unwrap_or_default();

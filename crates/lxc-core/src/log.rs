@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Metadata, Record};
 use lxc_config::LogLevel;
@@ -32,8 +33,61 @@ struct State {
     syslog: Option<(UnixDatagram, u8)>,
     level: LogLevel,
     stderr: bool,
-    /// Lines, and whether the file has them already.
-    ring: Option<VecDeque<(String, bool)>>,
+    /// Records, and whether the file has them already.
+    ring: Option<VecDeque<(Entry, bool)>>,
+}
+
+/// A record before it is made a line, which most never are.
+struct Entry {
+    time: SystemTime,
+    level: LogLevel,
+    target: String,
+    file: Option<&'static str>,
+    line: u32,
+    message: String,
+}
+
+impl Entry {
+    fn new(level: LogLevel, record: &Record<'_>) -> Entry {
+        Entry {
+            time: SystemTime::now(),
+            level,
+            target: record.target().to_string(),
+            file: record.file_static(),
+            line: record.line().unwrap_or(0),
+            message: record.args().to_string(),
+        }
+    }
+
+    /// `PREFIX NAME YYYYMMDDhhmmss.mmm LEVEL    CATEGORY - FILE:FUNC:LINE - MESSAGE`.
+    fn line(&self, prefix: &str, name: Option<&str>) -> String {
+        let module = self.target.rsplit("::").next().unwrap_or("lxc");
+        let file = self.file.map_or("", |f| f.rsplit('/').next().unwrap_or(f));
+        let name = name.map(|n| format!(" {n}")).unwrap_or_default();
+        let time = jiff::Timestamp::try_from(self.time).unwrap_or_default();
+        let stamp = time.strftime("%Y%m%d%H%M%S%.3f").to_string();
+        let mut line = format!(
+            "{}{} {} {:<8} {} - {}:{}:{} - {}",
+            prefix,
+            name,
+            stamp,
+            self.level.name(),
+            module,
+            file,
+            module,
+            self.line,
+            self.message,
+        );
+        if line.len() >= MAX_LINE {
+            let mut end = MAX_LINE - 1;
+            while !line.is_char_boundary(end) {
+                end -= 1;
+            }
+            line.truncate(end);
+        }
+        line.push('\n');
+        line
+    }
 }
 
 struct Sink(Mutex<State>);
@@ -80,16 +134,17 @@ impl log::Log for Sink {
         }
         let to_stderr = state.stderr && level >= LogLevel::Error;
         if to_file || state.ring.is_some() {
-            let line = file_line(&state, level, record);
-            if to_file && let Some(file) = &mut state.file {
+            let entry = Entry::new(level, record);
+            if to_file {
+                let line = entry.line(&state.prefix, state.name.as_deref());
                 // A log that cannot be written has nobody to be told.
-                let _ = file.write_all(line.as_bytes());
+                let _ = state.file.as_mut().map(|f| f.write_all(line.as_bytes()));
             }
             if let Some(ring) = &mut state.ring {
                 if ring.len() == RING {
                     ring.pop_front();
                 }
-                ring.push_back((line, to_file));
+                ring.push_back((entry, to_file));
             }
         }
         if to_stderr {
@@ -100,35 +155,6 @@ impl log::Log for Sink {
     }
 
     fn flush(&self) {}
-}
-
-/// `PREFIX NAME YYYYMMDDhhmmss.mmm LEVEL    CATEGORY - FILE:FUNC:LINE - MESSAGE`.
-fn file_line(state: &State, level: LogLevel, record: &Record<'_>) -> String {
-    let module = record.target().rsplit("::").next().unwrap_or("lxc");
-    let file = record.file().map_or("", |f| f.rsplit('/').next().unwrap_or(f));
-    let name = state.name.as_deref().map(|n| format!(" {n}")).unwrap_or_default();
-    let stamp = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S%.3f").to_string();
-    let mut line = format!(
-        "{}{} {} {:<8} {} - {}:{}:{} - {}",
-        state.prefix,
-        name,
-        stamp,
-        level.name(),
-        module,
-        file,
-        module,
-        record.line().unwrap_or(0),
-        record.args(),
-    );
-    if line.len() >= MAX_LINE {
-        let mut end = MAX_LINE - 1;
-        while !line.is_char_boundary(end) {
-            end -= 1;
-        }
-        line.truncate(end);
-    }
-    line.push('\n');
-    line
 }
 
 /// RFC 5424, section 6.2.1.
@@ -260,12 +286,14 @@ pub fn take_ring() -> Vec<String> {
     let lines: Vec<String> = match SINK.0.lock() {
         Ok(mut state) => {
             let ring = state.ring.take().unwrap_or_default();
+            let line = |entry: &Entry| entry.line(&state.prefix, state.name.as_deref());
+            let lines: Vec<(String, bool)> = ring.iter().map(|(e, written)| (line(e), *written)).collect();
             if let Some(file) = &mut state.file {
                 let missing: String =
-                    ring.iter().filter(|(_, written)| !written).map(|(l, _)| l.as_str()).collect();
+                    lines.iter().filter(|(_, written)| !written).map(|(l, _)| l.as_str()).collect();
                 let _ = file.write_all(missing.as_bytes());
             }
-            ring.into_iter().map(|(line, _)| line).collect()
+            lines.into_iter().map(|(line, _)| line).collect()
         }
         Err(_) => Vec::new(),
     };

@@ -49,6 +49,7 @@ fn the_least() {
         [
             "die with the monitor",
             "join the v1 cgroups",
+            "new network namespace",
             "new cgroup namespace",
             "isolate the mounts",
             "mount rootfs",
@@ -80,7 +81,6 @@ fn with_an_id_map() {
             "   monitor: write the id maps",
             "   monitor: own the cgroups",
             "become the container's root",
-            "new network namespace",
         ],
     );
 }

@@ -103,9 +103,3 @@ pub fn clear_environment() {
     // SAFETY: no other thread reads the environment: callers are children of clone3 or fork.
     unsafe { libc::clearenv() };
 }
-
-/// Restores the default disposition of SIGPIPE, which Rust's runtime ignores.
-pub fn restore_sigpipe() {
-    // SAFETY: SIG_DFL is a valid disposition.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-}

@@ -6,7 +6,12 @@ use crate::{Errno, Result, check};
 
 /// Field of /proc/self/stat, numbered as in proc_pid_stat(5).
 fn stat_fields() -> Result<Vec<u64>> {
-    let stat = std::fs::read_to_string("/proc/self/stat").map_err(|_| Errno::IO)?;
+    use rustix::fs::{Mode, OFlags};
+    let file = rustix::fs::open("/proc/self/stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // One line, far below a page, which the kernel hands over at once.
+    let mut buffer = [0; 4096];
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer[..]))?;
+    let stat = String::from_utf8_lossy(&buffer[..length]);
     // The second field is in parentheses and may contain anything.
     let (_, rest) = stat.rsplit_once(") ").ok_or(Errno::INVAL)?;
     let mut fields = vec![0, 0, 0];

@@ -27,4 +27,11 @@ pub use suite::Suite;
 use std::time::Duration;
 
 /// How long a command may take unless a test says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A time limit that fits the machine: where the processor is emulated, `LXC_TEST_PATIENCE` says how many times
+/// longer everything may take.
+pub fn patience(limit: Duration) -> Duration {
+    let factor = std::env::var("LXC_TEST_PATIENCE").ok().and_then(|f| f.parse().ok());
+    limit * factor.unwrap_or(1)
+}

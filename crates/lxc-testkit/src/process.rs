@@ -114,10 +114,11 @@ pub fn listens(prefix: &str) -> bool {
 /// Waits until something holds, looking at short intervals.
 ///
 /// # Panics
-/// When it does not hold after ten seconds.
+/// When it does not hold after ten seconds, or what that is on a slow machine.
 #[track_caller]
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
-    assert!(within(Duration::from_secs(10), holds), "not after ten seconds: {what}");
+    let limit = crate::patience(Duration::from_secs(10));
+    assert!(within(limit, holds), "not after {limit:?}: {what}");
 }
 
 /// Whether something holds at some time within so long.

@@ -90,7 +90,7 @@ impl Terminal {
     #[track_caller]
     pub fn wait(mut self) -> (i32, String) {
         use std::os::unix::process::ExitStatusExt;
-        let end = Instant::now() + crate::PATIENCE;
+        let end = Instant::now() + crate::patience(crate::PATIENCE);
         loop {
             // Before the look at the process: what it wrote last is read after its end.
             let status = self.child.try_wait().expect("wait");

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, patience};
 
 /// What a command did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Running {
     /// When it does not end in time.
     #[track_caller]
     pub fn wait(self) -> Output {
-        self.wait_for(PATIENCE)
+        self.wait_for(patience(PATIENCE))
     }
 
     /// Waits for its end for at most so long.

@@ -14,7 +14,9 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(ours)`: our commands are installed (`cargo xtask test` does that);
 /// * `needs!(peer)`: the distribution's LXC is installed;
 /// * `needs!(program "name")`: a program is in `PATH`;
-/// * `needs!(cgroup_v1)`, `needs!(cgroup_v2)`: a hierarchy of that kind is mounted;
+/// * `needs!(cgroup_v1)`: a hierarchy of that kind is mounted;
+/// * `needs!(cgroup2 "memory")`: the host has cgroup v2 alone, with that controller; `needs!(cgroup2 "")` with
+///   any;
 /// * `needs!(userns)`: user namespaces may be made;
 /// * `needs!(apparmor)`: AppArmor is enabled.
 ///
@@ -60,10 +62,11 @@ pub fn cgroup_v1() -> Reason {
 }
 
 /// See [`needs!`].
-pub fn cgroup_v2() -> Reason {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let found = mounts.lines().any(|l| l.split(' ').nth(2) == Some("cgroup2"));
-    found.then_some(()).ok_or("needs a cgroup v2 hierarchy".into())
+pub fn cgroup2(controller: &str) -> Reason {
+    let found = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+    let Ok(found) = found else { return Err("needs a host with cgroup v2 alone".into()) };
+    let has = controller.is_empty() || found.split_whitespace().any(|c| c == controller);
+    has.then_some(()).ok_or(format!("needs the controller {controller} of cgroup v2"))
 }
 
 /// See [`needs!`].

@@ -7,7 +7,7 @@ use crate::shell;
 
 /// The crates of the workspace that each may depend on.
 const CRATES: &[(&str, &[&str])] = &[
-    (".", &["lxc-cli"]),
+    (".", &["lxc-cli", "lxc-sys"]),
     ("crates/lxc-cli", &["lxc-core", "lxc-config", "lxc-sys"]),
     ("crates/liblxc", &["lxc-core", "lxc-config", "lxc-sys"]),
     ("crates/lxc-core", &["lxc-config", "lxc-sys"]),

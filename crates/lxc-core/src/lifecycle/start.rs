@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 
+use lxc_config::GlobalConfig;
 use lxc_sys::{Errno, socket};
 
 use crate::cgroup::GroupSet;
@@ -36,8 +37,18 @@ impl Container {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn plan(&self, options: StartOptions) -> Result<Plan> {
-        let pattern = global::load().get("lxc.cgroup.pattern").flatten().map(str::to_string);
-        Plan::resolve(self.name(), self.lxcpath(), &self.config, options, &Host::detect(pattern))
+        self.plan_with(options, &global::load())
+    }
+
+    fn plan_with(&self, options: StartOptions, global: &GlobalConfig) -> Result<Plan> {
+        let pattern = global.get("lxc.cgroup.pattern").flatten().map(str::to_string);
+        Plan::resolve(
+            self.name(),
+            self.lxcpath(),
+            &self.config,
+            options,
+            &Host::detect(&self.config.values, pattern),
+        )
     }
 
     /// Starts the container. In the foreground it returns when the container ended.
@@ -56,7 +67,7 @@ impl Container {
         }
         let global = global::load();
         let controllers = global.get("lxc.cgroup.use").flatten();
-        let plan = Box::new(self.plan(options)?);
+        let plan = Box::new(self.plan_with(options, &global)?);
         let listener = self.bind()?;
         if plan.options.daemonize {
             daemonize::start(plan, &self.config, listener, controllers)?;
@@ -98,8 +109,15 @@ impl Container {
         }
         let (layout, groups) = made.map_err(failed)?;
         enter_unified(&groups);
-        let begin =
-            Begin { plan, config: Cow::Borrowed(&self.config), listener, layout, groups, report: None };
+        let begin = Begin {
+            plan,
+            config: Cow::Borrowed(&self.config),
+            listener,
+            layout,
+            groups,
+            network: None,
+            report: None,
+        };
         supervise::run(begin).map_err(failed)
     }
 }

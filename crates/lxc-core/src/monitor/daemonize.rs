@@ -15,6 +15,7 @@ use crate::cgroup::{GroupSet, Layout, layout};
 use crate::error::{Doing, Error, Result};
 use crate::log;
 use crate::plan::Plan;
+use crate::spawn::ahead;
 
 /// The cgroups of a monitor, which the calling process has joined as far as it can cheaply: all v1
 /// hierarchies. The v2 one is left to [`clone3`].
@@ -89,17 +90,29 @@ fn transient(
             return 1;
         }
     };
+    let (maker, network) = ahead::pair(&plan).unzip();
     let made = clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd));
     match made {
-        Ok(Cloned::Parent(..)) => 0,
-        Ok(Cloned::Child(_)) => monitor(Begin {
-            plan,
-            config: Cow::Borrowed(config),
-            listener,
-            layout,
-            groups,
-            report: Some(report),
-        }),
+        Ok(Cloned::Parent(..)) => {
+            // These are the monitor's now: when it lets go of them, they are gone.
+            drop((listener, report, groups, network));
+            if let Some(maker) = maker {
+                maker.make();
+            }
+            0
+        }
+        Ok(Cloned::Child(_)) => {
+            drop(maker);
+            monitor(Begin {
+                plan,
+                config: Cow::Borrowed(config),
+                listener,
+                layout,
+                groups,
+                network,
+                report: Some(report),
+            })
+        }
         Err(e) => {
             crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
             groups.remove(&layout);

@@ -20,6 +20,7 @@ use rustix::net::RecvFlags;
 use crate::cgroup::{GroupSet, Layout};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
+use crate::spawn::ahead::Ahead;
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Begin<'a> {
     pub layout: Layout,
     /// The monitor's own cgroups; it is in them already.
     pub groups: GroupSet,
+    /// The first run's network namespace, which somebody makes meanwhile.
+    pub network: Option<Ahead>,
     /// Where to report that init runs, or why not.
     pub report: Option<ReportEnd>,
 }
@@ -119,8 +122,12 @@ impl ReportReader {
             buffer.truncate(message.len);
             lxc_sys::Result::Ok(buffer)
         };
+        // Looked at first: a success needs no room for an error and its trace.
+        let mut kind = [0];
+        if socket::receive(self.0.as_fd(), &mut kind, RecvFlags::PEEK).is_ok() && kind == *b"R" {
+            return Ok(());
+        }
         match receive().as_deref() {
-            Ok([b'R', ..]) => Ok(()),
             Ok([b'F', error @ ..]) => Err(StartFailure {
                 error: Error::from_bytes(error),
                 trace: receive().map(|t| String::from_utf8_lossy(&t).into_owned()).unwrap_or_default(),

@@ -23,6 +23,7 @@ use crate::mount::tree;
 use crate::plan::namespaces::ShareSource;
 use crate::plan::{Plan, Storage};
 use crate::protocol::Client;
+use crate::spawn::ahead::Ahead;
 use crate::spawn::child::Inputs;
 use crate::spawn::{Spawned, spawn};
 use crate::state::State;
@@ -44,6 +45,7 @@ struct Monitor<'a> {
     signals: OwnedFd,
     mask_before: SignalSet,
     clients: Clients,
+    network: Option<Ahead>,
     /// The profile made for this container; it stays loaded over a reboot.
     profile: Option<Loaded>,
 }
@@ -53,7 +55,7 @@ struct Monitor<'a> {
 /// # Errors
 /// The start failed; everything was taken down again and the report was sent.
 pub fn run(begin: Begin<'_>) -> Result<Exit> {
-    let Begin { plan, config, listener, layout, groups, report, .. } = begin;
+    let Begin { plan, config, listener, layout, groups, network, report } = begin;
     let publisher = Publisher::new(&plan.lxcpath, &plan.name);
     let hooks = HookContext::new(&plan);
     let prepared = prepare(&plan);
@@ -76,6 +78,7 @@ pub fn run(begin: Begin<'_>) -> Result<Exit> {
         signals,
         mask_before,
         clients: Clients::default(),
+        network,
         profile: None,
     };
     let result = loop {
@@ -116,6 +119,18 @@ fn prepare(plan: &Plan) -> Result<(OwnedFd, SignalSet)> {
 enum Turn {
     Reboot,
     End(Exit),
+}
+
+/// An open file keeps the container from making the host's file system read-only.
+fn pin_rootfs(plan: &Plan) -> Option<OwnedFd> {
+    let rootfs = plan.rootfs.as_ref()?;
+    match &rootfs.storage {
+        Storage::Dir(dir) if !plan.identity.is_mapped() => {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).ok()
+        }
+        _ => None,
+    }
 }
 
 /// Removes cgroups that the calling process is in.
@@ -164,12 +179,12 @@ impl Monitor<'_> {
         )
         .and_then(|mut running| {
             running.set_state(State::Running);
-            // The trace is of no use any more.
-            log::drop_ring();
-            process::release_free_memory();
             if let Some(report) = report.take() {
                 report.running();
             }
+            // The trace is of no use any more.
+            log::drop_ring();
+            process::release_free_memory();
             match listener.as_ref() {
                 Some(socket) => running.serve(socket.as_fd(), self.signals.as_fd()),
                 None => Err(Error::invalid("the command socket is closed")),
@@ -221,7 +236,8 @@ impl Monitor<'_> {
         }
         let share = self.shared_namespaces()?;
         let mut payload = GroupSet::create(&self.layout, &plan.cgroups.payload)?;
-        let spawned = self.limit_and_spawn(&mut payload, console, ttys, share);
+        let mut pin = None;
+        let spawned = self.limit_and_spawn(&mut payload, console, ttys, share, &mut pin);
         let (spawned, console) = match spawned.and_then(|mut spawned| {
             let pty = spawned.console.take();
             match Console::new(&self.plan.values, pty, foreground) {
@@ -242,7 +258,6 @@ impl Monitor<'_> {
                 return Err(e);
             }
         };
-        let pin = self.pin_rootfs();
         Ok((payload, spawned, console, pin))
     }
 
@@ -252,7 +267,9 @@ impl Monitor<'_> {
         console: Option<Pty>,
         ttys: Vec<Pty>,
         share: Vec<(NamespaceKind, OwnedFd)>,
+        pin: &mut Option<OwnedFd>,
     ) -> Result<Spawned> {
+        let network = self.network.take();
         let plan = &self.plan;
         let values = &plan.values;
         if payload.inner.is_some() {
@@ -270,11 +287,13 @@ impl Monitor<'_> {
             rootfs_tree: self.rootfs_tree()?,
             console,
             ttys,
+            network,
             share,
             signal_mask: self.mask_before,
             monitor_pidfd: rustix::process::pidfd_open(own, PidfdFlags::empty()).doing(|| "open a pidfd")?,
         };
-        spawn(plan, &self.layout, payload, &mut self.hooks, inputs)
+        let meanwhile = || *pin = pin_rootfs(plan);
+        spawn(plan, &self.layout, payload, &mut self.hooks, inputs, meanwhile)
     }
 
     /// The root file system as a mount that is attached nowhere: made here, where no id map stands
@@ -303,18 +322,6 @@ impl Monitor<'_> {
             return Ok(None);
         }
         tree::make(rootfs).map(Some).map_err(|e| e.during("mount rootfs"))
-    }
-
-    /// An open file keeps the container from making the host's file system read-only.
-    fn pin_rootfs(&self) -> Option<OwnedFd> {
-        let rootfs = self.plan.rootfs.as_ref()?;
-        match &rootfs.storage {
-            Storage::Dir(dir) if !self.plan.identity.is_mapped() => {
-                let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-                rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).ok()
-            }
-            _ => None,
-        }
     }
 
     fn shared_namespaces(&self) -> Result<Vec<(NamespaceKind, OwnedFd)>> {

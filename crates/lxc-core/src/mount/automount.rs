@@ -41,10 +41,11 @@ pub fn proc(root: &Root, kind: ProcMount, net_admin: bool) -> Result<()> {
     if let Some(kept) = kept {
         move_to(root, kept.as_fd(), "proc/sys/net")?;
     }
-    if root.exists("proc/sysrq-trigger") {
-        root.bind_read_only("proc/sysrq-trigger", MountFlags::empty())?;
+    match root.bind_read_only("proc/sysrq-trigger", MountFlags::empty()) {
+        // Kernels without it.
+        Err(e) if e.errno() == Some(Errno::NOENT) => Ok(()),
+        result => result,
     }
-    Ok(())
 }
 
 /// A detached copy of the mount at what the descriptor names.

@@ -1,7 +1,6 @@
 //! /dev: a tmpfs with the usual nodes, pseudo-terminals, console and ttys.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -28,63 +27,60 @@ pub fn mount_tmpfs(root: &Root, size: Option<i32>) -> Result<()> {
 
 /// Makes the nodes. Where the kernel refuses (in a user namespace), the host's are bound.
 pub fn make_nodes(root: &Root) -> Result<()> {
-    let dev = root.make_dir("dev", 0o755)?;
+    let dev = root.below("dev")?;
+    // One tells for all: it is the file system or the user namespace that forbids them.
+    let mut usable = None;
     for (name, major, minor) in NODES {
         let mode = Mode::from_raw_mode(0o666);
         let number = rustix::fs::makedev(major, minor);
-        let made = rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, number);
+        let made = rustix::fs::mknodat(dev.fd(), name, FileType::CharacterDevice, mode, number);
         let usable = match made {
-            Ok(()) | Err(Errno::EXIST) => can_open(&dev, name),
+            Ok(()) | Err(Errno::EXIST) => *usable.get_or_insert_with(|| can_open(dev.fd(), name)),
             Err(Errno::PERM) => false,
             Err(e) => return Err(Error::os(format!("create /dev/{name}"), e)),
         };
         if !usable {
             if made.is_ok() {
-                // A node of a file system mounted without device access.
-                rustix::fs::unlinkat(&dev, name, AtFlags::empty()).doing(|| format!("remove /dev/{name}"))?;
+                rustix::fs::unlinkat(dev.fd(), name, AtFlags::empty())
+                    .doing(|| format!("remove /dev/{name}"))?;
             }
-            let path = format!("dev/{name}");
-            let target = root.make_file(&path, 0)?;
-            mount_on(&format!("/{path}"), target.as_fd(), "", MountFlags::BIND, "")
-                .doing(|| format!("bind the host's /{path}"))?;
+            let target = dev.make_file(name, 0)?;
+            let path = format!("/dev/{name}");
+            mount_on(&path, target.as_fd(), "", MountFlags::BIND, "")
+                .doing(|| format!("bind the host's {path}"))?;
         }
     }
     Ok(())
 }
 
-/// Whether device nodes work here. /dev/tty cannot be opened without a terminal, which is no fault.
-fn can_open(dev: &OwnedFd, name: &str) -> bool {
+/// Whether device nodes work here.
+fn can_open(dev: BorrowedFd<'_>, name: &str) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::openat(dev, name, flags, Mode::empty()) {
-        Ok(_) | Err(Errno::NXIO) => true,
-        Err(_) => false,
-    }
+    rustix::fs::openat(dev, name, flags, Mode::empty()).is_ok()
 }
 
-/// Mounts an instance of devpts of the container's own and returns its root.
-pub fn mount_devpts(root: &Root, max: u32) -> Result<OwnedFd> {
-    drop(root.make_dir("dev/pts", 0o755)?);
+/// Mounts an instance of devpts of the container's own below its /dev and returns its root.
+pub fn mount_devpts(dev: &Root, max: u32) -> Result<OwnedFd> {
+    drop(dev.make_dir("pts", 0o755)?);
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     let data = format!("newinstance,ptmxmode=0666,mode=0620,gid=5,max={max}");
-    match root.mount("devpts", "dev/pts", "devpts", flags, &data) {
+    match dev.mount("devpts", "pts", "devpts", flags, &data) {
         // Group 5 is not mapped into the container's user namespace.
         Err(e) if e.errno() == Some(Errno::INVAL) => {
             let data = format!("newinstance,ptmxmode=0666,mode=0620,max={max}");
-            root.mount("devpts", "dev/pts", "devpts", flags, &data)?;
+            dev.mount("devpts", "pts", "devpts", flags, &data)?;
         }
         result => result?,
     }
-    let devpts = root
-        .open_at("dev/pts", OFlags::RDONLY | OFlags::DIRECTORY)
-        .doing(|| "open the container's devpts")?;
+    let devpts =
+        dev.open_at("pts", OFlags::RDONLY | OFlags::DIRECTORY).doing(|| "open the container's devpts")?;
     // /dev/ptmx of the image, whatever it is, gives way to the instance's own.
-    let dev = root.make_dir("dev", 0o755)?;
-    match rustix::fs::unlinkat(&dev, "ptmx", AtFlags::empty()) {
+    match rustix::fs::unlinkat(dev.fd(), "ptmx", AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         // A mount on it stays below the new one.
         Err(e) => log::debug!("remove /dev/ptmx: {e}"),
     }
-    let target = root.make_file("dev/ptmx", 0)?;
+    let target = dev.make_file("ptmx", 0)?;
     let ptmx = rustix::fs::openat2(
         &devpts,
         "ptmx",
@@ -101,12 +97,8 @@ fn bind(what: BorrowedFd<'_>, on: BorrowedFd<'_>) -> lxc_sys::Result<()> {
     mount_on(&fd_path(what), on, "", MountFlags::BIND, "")
 }
 
-/// A terminal that can be bound here: one opened in this mount namespace as it is, one of the
-/// host's by its path, verified to be the same device.
-fn bindable(pty: &Pty, from_host: bool) -> Result<OwnedFd> {
-    if !from_host {
-        return rustix::io::fcntl_dupfd_cloexec(&pty.pty, 3).doing(|| "copy a descriptor");
-    }
+/// A terminal of the host's as it can be bound here: by its path, verified to be the same device.
+fn open_hosts(pty: &Pty) -> Result<OwnedFd> {
     let path = format!("/dev/pts/{}", pty.number()?);
     let what = || format!("open {path}");
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -118,39 +110,40 @@ fn bindable(pty: &Pty, from_host: bool) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-fn bind_terminal(root: &Root, pty: &Pty, from_host: bool, path: &str) -> Result<()> {
-    let target = root.make_file(path, 0)?;
-    bind(bindable(pty, from_host)?.as_fd(), target.as_fd()).doing(|| format!("bind a terminal on /{path}"))
+fn bind_terminal(dev: &Root, pty: &Pty, from_host: bool, path: &str) -> Result<()> {
+    let target = dev.make_file(path, 0)?;
+    let held = if from_host { Some(open_hosts(pty)?) } else { None };
+    let terminal = held.as_ref().unwrap_or(&pty.pty);
+    bind(terminal.as_fd(), target.as_fd()).doing(|| format!("bind a terminal on /dev/{path}"))
 }
 
 /// Shows the console at /dev/console, and in `tty_dir` where one is configured.
-pub fn bind_console(root: &Root, pty: &Pty, from_host: bool, tty_dir: Option<&str>) -> Result<()> {
+pub fn bind_console(dev: &Root, pty: &Pty, from_host: bool, tty_dir: Option<&str>) -> Result<()> {
     set_mode(pty)?;
     // Consoles that were mounted there earlier, one upon the other.
-    while let Ok(target) = root.find("dev/console") {
+    while let Ok(target) = dev.find("console") {
         if rustix::mount::unmount(&*fd_path(target.as_fd()), UnmountFlags::DETACH).is_err() {
             break;
         }
     }
     if let Some(dir) = tty_dir {
-        bind_terminal(root, pty, from_host, &format!("dev/{dir}/console"))?;
+        bind_terminal(dev, pty, from_host, &format!("{dir}/console"))?;
     }
-    bind_terminal(root, pty, from_host, "dev/console")
+    bind_terminal(dev, pty, from_host, "console")
 }
 
 /// Shows terminal `number` at /dev/ttyN, or in `tty_dir` with a link to it.
-pub fn bind_tty(root: &Root, pty: &Pty, from_host: bool, number: usize, tty_dir: Option<&str>) -> Result<()> {
+pub fn bind_tty(dev: &Root, pty: &Pty, from_host: bool, number: usize, tty_dir: Option<&str>) -> Result<()> {
     set_mode(pty)?;
+    let name = format!("tty{number}");
     match tty_dir {
         Some(dir) => {
-            bind_terminal(root, pty, from_host, &format!("dev/{dir}/tty{number}"))?;
-            let dev = root.make_dir("dev", 0o755)?;
-            let name = format!("tty{number}");
+            bind_terminal(dev, pty, from_host, &format!("{dir}/{name}"))?;
             // A node of the image gives way to the link.
-            let _ = rustix::fs::unlinkat(&dev, &*name, AtFlags::empty());
-            root.symlink(&format!("{dir}/tty{number}"), PathBuf::from("dev").join(name))
+            let _ = rustix::fs::unlinkat(dev.fd(), &*name, AtFlags::empty());
+            dev.symlink(&format!("{dir}/{name}"), name)
         }
-        None => bind_terminal(root, pty, from_host, &format!("dev/tty{number}")),
+        None => bind_terminal(dev, pty, from_host, &name),
     }
 }
 
@@ -163,18 +156,14 @@ fn set_mode(pty: &Pty) -> Result<()> {
 }
 
 /// The links that programs expect in /dev.
-pub fn make_links(root: &Root) -> Result<()> {
-    if !root.exists("dev") {
-        return Ok(());
-    }
+pub fn make_links(dev: &Root) -> Result<()> {
     for (name, target) in [
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
         ("stdout", "/proc/self/fd/1"),
         ("stderr", "/proc/self/fd/2"),
     ] {
-        let path = PathBuf::from("dev").join(name);
-        match root.symlink(target, &path) {
+        match dev.symlink(target, name) {
             // A /dev of the image's own may be read-only.
             Err(e) if e.errno() == Some(Errno::ROFS) => log::info!("{e}"),
             result => result?,

@@ -209,7 +209,12 @@ pub fn container_name(values: &Values, number: u32) -> String {
 /// In the container's network namespace: addresses, state and routes of each device, in the order
 /// of the specification (networks, 1.2).
 pub fn configure_inside(values: &Values) -> Result<()> {
-    if values.networks.values().all(|n| matches!(n.kind, None | Some(NetType::None))) {
+    let nothing = |n: &Network| match n.kind {
+        None | Some(NetType::None) => true,
+        Some(NetType::Empty) => !n.up && n.ipv4_addresses.is_empty() && n.ipv6_addresses.is_empty(),
+        Some(_) => false,
+    };
+    if values.networks.values().all(nothing) {
         return Ok(());
     }
     let mut netlink = Netlink::open().doing(|| "open a netlink socket in the container")?;

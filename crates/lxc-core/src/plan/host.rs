@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use lxc_config::Values;
+
+use super::label::UNCONFINED;
+
 /// Facts about AppArmor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppArmorHost {
@@ -14,9 +18,13 @@ pub struct AppArmorHost {
 }
 
 impl AppArmorHost {
-    fn detect() -> AppArmorHost {
+    /// Looks at the running host; for containers that are not confined not at what profiles could do.
+    fn detect(confines: bool) -> AppArmorHost {
         const BASE: &str = "/sys/kernel/security/apparmor";
         let read = |file: &str| {
+            if !confines {
+                return String::new();
+            }
             let text = crate::files::read_text(format!("{BASE}/{file}")).unwrap_or_default();
             text.trim().to_string()
         };
@@ -27,9 +35,9 @@ impl AppArmorHost {
             .iter()
             .find_map(|file| read_label(&format!("/proc/self/{file}")));
         AppArmorHost {
-            label: label.unwrap_or_else(|| super::label::UNCONFINED.into()),
+            label: label.unwrap_or_else(|| UNCONFINED.into()),
             can_stack: at_least && read("features/domain/stack") == "yes" && read(".ns_stacked") != "yes",
-            mediates_mounts: Path::new(BASE).join("features/mount/mask").exists(),
+            mediates_mounts: confines && Path::new(BASE).join("features/mount/mask").exists(),
         }
     }
 }
@@ -70,17 +78,18 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks at the running host.
-    pub fn detect(cgroup_pattern: Option<String>) -> Host {
+    /// Looks at the running host, as far as a container with these values depends on it.
+    pub fn detect(values: &Values, cgroup_pattern: Option<String>) -> Host {
+        let confines = !matches!(values.apparmor.profile.as_deref(), Some("unchanged" | UNCONFINED));
         Host {
             euid: rustix::process::geteuid().as_raw(),
             egid: rustix::process::getegid().as_raw(),
             cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
-            last_capability: std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+            last_capability: crate::files::read_text("/proc/sys/kernel/cap_last_cap")
                 .ok()
                 .and_then(|t| t.trim().parse().ok())
                 .unwrap_or(40),
-            apparmor: apparmor_enabled().then(AppArmorHost::detect),
+            apparmor: apparmor_enabled().then(|| AppArmorHost::detect(confines)),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             cgroup_pattern,
         }

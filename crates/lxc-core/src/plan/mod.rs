@@ -144,6 +144,12 @@ impl Plan {
         self.values.hooks.get(&kind).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether hooks get to see the container's namespaces when it has ended.
+    pub fn shows_namespaces(&self) -> bool {
+        let down = self.values.networks.values().any(|n| n.script_down.is_some());
+        down || [HookType::Stop, HookType::PostStop].iter().any(|&h| !self.hooks(h).is_empty())
+    }
+
     /// Whether init is a container's own (lxc-start), not the small one of lxc-execute.
     pub fn boots(&self) -> bool {
         !self.options.execute

@@ -98,13 +98,11 @@ impl Namespaces {
 
     /// Those that clone3 makes. The rest the child leaves for new ones when it is where they begin:
     /// the cgroup namespace in its cgroups, the time namespace with its offsets written, the
-    /// network namespace when its user namespace is complete (so that this one owns it).
+    /// network namespace when its user namespace is complete (so that this one owns it), or it finds one made
+    /// ahead.
     pub fn at_clone(&self) -> u64 {
-        let mut late = flag(NamespaceKind::Cgroup) | flag(NamespaceKind::Time);
-        if self.has(NamespaceKind::User) {
-            late |= flag(NamespaceKind::Net);
-        }
-        self.new & !late
+        let late = [NamespaceKind::Cgroup, NamespaceKind::Time, NamespaceKind::Net];
+        late.into_iter().fold(self.new, |all, kind| all & !flag(kind))
     }
 }
 

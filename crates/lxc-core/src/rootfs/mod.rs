@@ -35,6 +35,12 @@ impl Root {
         Ok(Root { fd, path: path.to_path_buf() })
     }
 
+    /// A directory below as a root of its own: its paths are looked up from there and do not lead out of it.
+    pub fn below(&self, path: &str) -> Result<Root> {
+        let fd = self.make_dir(path, 0o755)?;
+        Ok(Root { fd, path: self.path.join(path) })
+    }
+
     /// The directory itself.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -72,49 +78,38 @@ impl Root {
     /// Makes the directory `path` with its parents, as far as they are missing, and opens it.
     pub fn make_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
         let path = path.as_ref();
-        if let Ok(fd) = self.open_at(path, OFlags::PATH | OFlags::DIRECTORY) {
-            return Ok(fd);
+        if path.components().any(|c| c == Component::ParentDir) {
+            return Err(Error::invalid(format!("{}: .. is not allowed", path.display())));
         }
-        let what = || format!("create directory {}", self.describe(path));
-        let mut sofar = PathBuf::new();
-        let mut dir = self.open_at(".", OFlags::PATH | OFlags::DIRECTORY).doing(what)?;
-        for component in path.components() {
-            let Component::Normal(name) = component else {
-                if component == Component::ParentDir {
-                    return Err(Error::invalid(format!("{}: .. is not allowed", path.display())));
+        self.make_dir_below(path, mode).doing(|| format!("create directory {}", self.describe(path)))
+    }
+
+    fn make_dir_below(&self, path: &Path, mode: u32) -> lxc_sys::Result<OwnedFd> {
+        let open = || self.open_at(path, OFlags::PATH | OFlags::DIRECTORY);
+        match (open(), path.file_name()) {
+            (Err(Errno::NOENT), Some(name)) => {
+                let parent = self.make_dir_below(path.parent().unwrap_or(Path::new("")), mode)?;
+                match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
+                    // Looked up again: what is there by now may be a link that somebody else made.
+                    Ok(()) | Err(Errno::EXIST) => open(),
+                    Err(e) => Err(e),
                 }
-                continue;
-            };
-            sofar.push(name);
-            dir = match self.open_at(&sofar, OFlags::PATH | OFlags::DIRECTORY) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT) => {
-                    match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode)) {
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(e) => return Err(Error::os(what(), e)),
-                    }
-                    self.open_at(&sofar, OFlags::PATH | OFlags::DIRECTORY).doing(what)?
-                }
-                Err(e) => return Err(Error::os(what(), e)),
-            };
+            }
+            (found, _) => found,
         }
-        Ok(dir)
     }
 
     /// Makes an empty file to mount something on, with its parents, and opens it; whatever is there
     /// already is taken as it is.
     pub fn make_file(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
         let path = path.as_ref();
-        if let Ok(fd) = self.find(path) {
-            return Ok(fd);
-        }
         let what = || format!("create file {}", self.describe(path));
         let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
         let parent = self.make_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(mode)) {
-            Ok(_) | Err(Errno::EXIST) => self.find(path).doing(what),
-            Err(e) => Err(Error::os(what(), e)),
+            Err(Errno::EXIST) => self.find(path).doing(what),
+            made => made.doing(what),
         }
     }
 
@@ -132,17 +127,13 @@ impl Root {
         Ok(())
     }
 
-    /// Makes a symbolic link where nothing of that name resolves.
+    /// Makes a symbolic link where there is nothing of that name.
     pub fn symlink(&self, target: &str, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        if self.exists(path) {
-            return Ok(());
-        }
         let what = || format!("create symbolic link {}", self.describe(path));
         let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
         let parent = self.make_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
         match rustix::fs::symlinkat(target, &parent, name) {
-            // A dangling link of the image is its own business.
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(e) => Err(Error::os(what(), e)),
         }

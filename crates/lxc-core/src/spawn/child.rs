@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use lxc_config::{HookType, NamespaceKind};
 use lxc_sys::{Errno, process, signal};
 
+use super::ahead::Ahead;
 use super::channel::{Channel, Message, Role};
 use super::finish;
 use super::script::{Entry, SCRIPT, needed_steps};
@@ -38,6 +39,8 @@ pub struct Inputs<'a> {
     pub console: Option<Pty>,
     /// ttys from the host's devpts.
     pub ttys: Vec<Pty>,
+    /// A network namespace that is being made.
+    pub network: Option<Ahead>,
     /// Namespaces to join.
     pub share: Vec<(NamespaceKind, OwnedFd)>,
     /// Signal mask of whoever started the container.
@@ -157,7 +160,9 @@ impl Child<'_> {
         process::unshare(namespaces::flag(kind))
             .doing(|| format!("unshare the {} namespace", kind.name()))?;
         let path = if kind == NamespaceKind::Time { "/proc/self/ns/time_for_children" } else { &file };
-        self.late_namespaces.push((role, open_read(Path::new(path))?));
+        if kind == NamespaceKind::Time || self.plan.shows_namespaces() {
+            self.late_namespaces.push((role, open_read(Path::new(path))?));
+        }
         Ok(())
     }
 }
@@ -213,9 +218,17 @@ pub fn become_root(child: &mut Child<'_>) -> Result<()> {
         .doing(|| "stay dumpable")
 }
 
-/// Made only now, so that the container's user namespace owns it.
-pub fn unshare_net(child: &mut Child<'_>) -> Result<()> {
-    child.unshare(NamespaceKind::Net, Role::NetNamespace)
+/// The one that was made ahead; else made only now, so that the container's user namespace owns it.
+pub fn enter_net(child: &mut Child<'_>) -> Result<()> {
+    let Some(namespace) = child.inputs.network.take().and_then(Ahead::take) else {
+        return child.unshare(NamespaceKind::Net, Role::NetNamespace);
+    };
+    process::setns(namespace.as_fd(), namespaces::flag(NamespaceKind::Net))
+        .doing(|| "join the network namespace")?;
+    if child.plan.shows_namespaces() {
+        child.late_namespaces.push((Role::NetNamespace, namespace));
+    }
+    Ok(())
 }
 
 /// Made only now: its root is the cgroup that the process is in.
@@ -373,43 +386,38 @@ pub fn check_start_hooks(child: &mut Child<'_>) -> Result<()> {
 /// devpts, console, ttys and the links of /dev (spec: attach and console, section 7).
 pub fn set_up_terminals(child: &mut Child<'_>) -> Result<()> {
     let plan = child.plan;
-    let root = child.root()?;
     let values = &plan.values;
-    // Without a root file system of its own the container sees the host's /dev, which stays as it is.
-    let own_dev = plan.rootfs.is_some();
-    let devpts =
-        if own_dev && values.pty_max > 0 { Some(dev::mount_devpts(root, plan.devpts_max())?) } else { None };
-    let mut ttys = Vec::new();
-    let mut console = None;
-    let console_is_hosts = plan.console_is_hosts();
-    if plan.console {
-        console = match (&devpts, console_is_hosts) {
-            (Some(devpts), false) => Some(Pty::open_in(devpts.as_fd())?),
-            _ => child.inputs.console.take(),
-        };
-    }
-    if let Some(devpts) = &devpts {
-        for _ in 0..values.tty_max {
-            ttys.push(Pty::open_in(devpts.as_fd())?);
-        }
-    } else {
-        ttys = std::mem::take(&mut child.inputs.ttys);
-    }
     let root = child.root()?;
-    let tty_dir = values.tty_dir.as_deref().filter(|d| !d.is_empty());
-    if let Some(console) = &console
-        && own_dev
-        && root.exists("dev")
-    {
-        dev::bind_console(root, console, console_is_hosts, tty_dir)?;
-    }
-    if own_dev && plan.boots() && root.exists("dev") {
-        for (i, tty) in ttys.iter().enumerate() {
-            dev::bind_tty(root, tty, devpts.is_none(), i + 1, tty_dir)?;
+    // Without a root file system of its own the container sees the host's /dev, which stays as it is.
+    let dev = match &plan.rootfs {
+        Some(_) if values.pty_max > 0 || root.exists("dev") => Some(root.below("dev")?),
+        _ => None,
+    };
+    let devpts = match &dev {
+        Some(dev) if values.pty_max > 0 => Some(dev::mount_devpts(dev, plan.devpts_max())?),
+        _ => None,
+    };
+    let console_is_hosts = plan.console_is_hosts();
+    let console = match (&devpts, console_is_hosts) {
+        _ if !plan.console => None,
+        (Some(devpts), false) => Some(Pty::open_in(devpts.as_fd())?),
+        _ => child.inputs.console.take(),
+    };
+    let ttys = match &devpts {
+        Some(devpts) => {
+            (0..values.tty_max).map(|_| Pty::open_in(devpts.as_fd())).collect::<Result<Vec<_>>>()?
         }
-    }
-    if own_dev {
-        dev::make_links(root)?;
+        None => std::mem::take(&mut child.inputs.ttys),
+    };
+    if let Some(dev) = &dev {
+        let tty_dir = values.tty_dir.as_deref().filter(|d| !d.is_empty());
+        if let Some(console) = &console {
+            dev::bind_console(dev, console, console_is_hosts, tty_dir)?;
+        }
+        for (i, tty) in ttys.iter().enumerate().filter(|_| plan.boots()) {
+            dev::bind_tty(dev, tty, devpts.is_none(), i + 1, tty_dir)?;
+        }
+        dev::make_links(dev)?;
     }
     child.devpts = devpts;
     child.console = console;

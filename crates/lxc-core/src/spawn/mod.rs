@@ -1,5 +1,6 @@
 //! From clone3 to exec: two processes that walk one script.
 
+pub mod ahead;
 pub mod channel;
 pub mod child;
 pub mod finish;

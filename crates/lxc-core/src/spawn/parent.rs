@@ -58,7 +58,8 @@ pub struct Parent<'a> {
     received: Vec<(Role, OwnedFd)>,
 }
 
-/// Makes the child, walks the script with it and returns when init was executed.
+/// Makes the child, walks the script with it and returns when init was executed. `meanwhile` is done while the
+/// child has not got to where it needs the monitor.
 ///
 /// On failure the child is dead and reaped, and what was made for it is undone.
 pub fn spawn(
@@ -67,6 +68,7 @@ pub fn spawn(
     payload: &GroupSet,
     hooks: &mut HookContext,
     inputs: Inputs<'_>,
+    meanwhile: impl FnOnce(),
 ) -> Result<Spawned> {
     let (channel, childs_end) = channel::pair()?;
     let rootfs_tree = match &inputs.rootfs_tree {
@@ -81,6 +83,7 @@ pub fn spawn(
         Cloned::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop((childs_end, inputs));
+    meanwhile();
     let (pid, pidfd) = cloned;
     hooks.set("LXC_PID", pid.as_raw_pid().to_string());
     let mut parent = Parent {
@@ -197,11 +200,14 @@ fn explain_clone(error: Error, plan: &Plan) -> Error {
 }
 
 impl Parent<'_> {
-    /// Opens the namespaces that clone3 made; those made later come from the child.
+    /// Opens the namespaces that clone3 made, as far as somebody will ask for them; those made later come
+    /// from the child.
     fn hold_namespaces(&mut self) -> Result<()> {
         let at_clone = self.plan.namespaces.at_clone();
+        let hooks = self.plan.shows_namespaces();
         for kind in NamespaceKind::ALL {
-            if at_clone & crate::plan::namespaces::flag(kind) != 0 {
+            let wanted = hooks || kind == NamespaceKind::User;
+            if wanted && at_clone & crate::plan::namespaces::flag(kind) != 0 {
                 let path = format!("/proc/{}/ns/{}", self.spawned.pid.as_raw_pid(), kind.name());
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                 let fd = rustix::fs::open(&*path, flags, Mode::empty()).doing(|| format!("open {path}"))?;

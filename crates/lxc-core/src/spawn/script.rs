@@ -92,7 +92,7 @@ pub static SCRIPT: &[Entry] = &[
         ],
     ),
     step("become the container's root", mapped, child::become_root),
-    step("new network namespace", |p| mapped(p) && new(p, NamespaceKind::Net), child::unshare_net),
+    step("new network namespace", |p| new(p, NamespaceKind::Net), child::enter_net),
     step("new cgroup namespace", |p| new(p, NamespaceKind::Cgroup), child::unshare_cgroup),
     step("new time namespace", |p| new(p, NamespaceKind::Time), child::unshare_time),
     Entry::Meeting(

@@ -1,0 +1,52 @@
+//! A network namespace made ahead. The kernel takes as long for one as for the rest of a new container's
+//! process, so the transient process of a start, which has nothing else left to do, makes it while the monitor
+//! prepares the child. Whoever finds none makes its own.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use lxc_config::NamespaceKind;
+use lxc_sys::{process, socket};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{RecvFlags, SocketType};
+
+use crate::plan::{Plan, namespaces};
+
+/// The end that makes the namespace.
+#[derive(Debug)]
+pub struct Maker(OwnedFd);
+
+/// The end that takes it.
+#[derive(Debug)]
+pub struct Ahead(OwnedFd);
+
+/// Both ends, where the plan has use for them: a container with mapped ids makes its network namespace itself,
+/// so that its user namespace owns it.
+pub fn pair(plan: &Plan) -> Option<(Maker, Ahead)> {
+    if plan.identity.is_mapped() || !plan.namespaces.has(NamespaceKind::Net) {
+        return None;
+    }
+    let (a, b) = socket::pair(SocketType::SEQPACKET).ok()?;
+    Some((Maker(a), Ahead(b)))
+}
+
+impl Maker {
+    /// Moves the calling process into a new network namespace and sends that. A failure ends the connection.
+    pub fn make(self) {
+        let made = process::unshare(namespaces::flag(NamespaceKind::Net)).and_then(|()| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let namespace = rustix::fs::open("/proc/self/ns/net", flags, Mode::empty())?;
+            socket::send(self.0.as_fd(), b"N", &[namespace.as_fd()], false)
+        });
+        if let Err(e) = made {
+            log::debug!("make a network namespace ahead: {e}");
+        }
+    }
+}
+
+impl Ahead {
+    /// Waits for the namespace. Nothing, when it could not be made.
+    pub fn take(self) -> Option<OwnedFd> {
+        let message = socket::receive(self.0.as_fd(), &mut [0; 1], RecvFlags::empty()).ok()?;
+        message.fds.into_iter().next()
+    }
+}
