@@ -112,14 +112,18 @@ fn open_hosts(pty: &Pty) -> Result<OwnedFd> {
 
 fn bind_terminal(dev: &Root, pty: &Pty, from_host: bool, path: &str) -> Result<()> {
     let target = dev.make_file(path, 0)?;
-    let held = if from_host { Some(open_hosts(pty)?) } else { None };
+    let held = if from_host {
+        set_mode(pty)?;
+        Some(open_hosts(pty)?)
+    } else {
+        None
+    };
     let terminal = held.as_ref().unwrap_or(&pty.pty);
     bind(terminal.as_fd(), target.as_fd()).doing(|| format!("bind a terminal on /dev/{path}"))
 }
 
 /// Shows the console at /dev/console, and in `tty_dir` where one is configured.
 pub fn bind_console(dev: &Root, pty: &Pty, from_host: bool, tty_dir: Option<&str>) -> Result<()> {
-    set_mode(pty)?;
     // Consoles that were mounted there earlier, one upon the other.
     while let Ok(target) = dev.find("console") {
         if rustix::mount::unmount(&*fd_path(target.as_fd()), UnmountFlags::DETACH).is_err() {
@@ -134,7 +138,6 @@ pub fn bind_console(dev: &Root, pty: &Pty, from_host: bool, tty_dir: Option<&str
 
 /// Shows terminal `number` at /dev/ttyN, or in `tty_dir` with a link to it.
 pub fn bind_tty(dev: &Root, pty: &Pty, from_host: bool, number: usize, tty_dir: Option<&str>) -> Result<()> {
-    set_mode(pty)?;
     let name = format!("tty{number}");
     match tty_dir {
         Some(dir) => {
@@ -147,6 +150,7 @@ pub fn bind_tty(dev: &Root, pty: &Pty, from_host: bool, number: usize, tty_dir: 
     }
 }
 
+/// Those of the container's own devpts have it by a mount option.
 fn set_mode(pty: &Pty) -> Result<()> {
     match rustix::fs::fchmod(&pty.pty, Mode::from_raw_mode(0o620)) {
         // A terminal of the host's, seen from a user namespace.

@@ -102,16 +102,16 @@ impl Plan {
         host: &Host,
     ) -> Result<Plan> {
         check_name(name)?;
-        let values = config.values.clone();
+        let values = &config.values;
         let plan = || -> Result<Plan> {
-            refuse_other_issues(&values, host)?;
-            let identity = Identity::resolve(&values)?;
-            let namespaces = Namespaces::resolve(&values, lxcpath, host)?;
-            let rootfs = RootfsPlan::resolve(&values)?;
-            let mounts = mounts::resolve(&values, lxcpath, name, rootfs.as_ref())?;
-            network::check(&values)?;
-            require_mount_namespace(&values, &namespaces)?;
-            let command = command(&values, &options)?;
+            refuse_other_issues(values, host)?;
+            let identity = Identity::resolve(values)?;
+            let namespaces = Namespaces::resolve(values, lxcpath, host)?;
+            let rootfs = RootfsPlan::resolve(values)?;
+            let mounts = mounts::resolve(values, lxcpath, name, rootfs.as_ref())?;
+            network::check(values)?;
+            require_mount_namespace(values, &namespaces)?;
+            let command = command(values, &options)?;
             Ok(Plan {
                 name: name.to_string(),
                 lxcpath: lxcpath.to_path_buf(),
@@ -120,10 +120,10 @@ impl Plan {
                 namespaces,
                 identity,
                 mounts,
-                environment: Environment::resolve(&values),
-                cgroups: CgroupPlan::resolve(&values, name, host)?,
+                environment: Environment::resolve(values),
+                cgroups: CgroupPlan::resolve(values, name, host)?,
                 drop_capabilities: drop_list(&values.caps, host.last_capability),
-                limits: limits::resolve(&values)?,
+                limits: limits::resolve(values)?,
                 console: values.console.path.as_deref() != Some(Path::new("none")),
                 label: LabelPlan::resolve(&values.apparmor, lxcpath, name, host)?,
                 rootfs,

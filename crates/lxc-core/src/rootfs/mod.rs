@@ -21,6 +21,21 @@ pub struct Root {
     path: PathBuf,
 }
 
+/// A directory that something is made in.
+enum Parent<'a> {
+    Root(BorrowedFd<'a>),
+    Below(OwnedFd),
+}
+
+impl AsFd for Parent<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Parent::Root(fd) => *fd,
+            Parent::Below(fd) => fd.as_fd(),
+        }
+    }
+}
+
 /// The path by which a descriptor can be used where a path is wanted.
 pub fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
@@ -88,8 +103,8 @@ impl Root {
         let open = || self.open_at(path, OFlags::PATH | OFlags::DIRECTORY);
         match (open(), path.file_name()) {
             (Err(Errno::NOENT), Some(name)) => {
-                let parent = self.make_dir_below(path.parent().unwrap_or(Path::new("")), mode)?;
-                match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
+                let parent = self.parent(path, mode)?;
+                match rustix::fs::mkdirat(parent.as_fd(), name, Mode::from_raw_mode(mode)) {
                     // Looked up again: what is there by now may be a link that somebody else made.
                     Ok(()) | Err(Errno::EXIST) => open(),
                     Err(e) => Err(e),
@@ -99,15 +114,24 @@ impl Root {
         }
     }
 
+    /// The directory that holds `path`, made if absent.
+    fn parent(&self, path: &Path, mode: u32) -> lxc_sys::Result<Parent<'_>> {
+        match path.parent() {
+            None => Ok(Parent::Root(self.fd())),
+            Some(parent) if matches!(parent.to_str(), Some("" | "/")) => Ok(Parent::Root(self.fd())),
+            Some(parent) => self.make_dir_below(parent, mode).map(Parent::Below),
+        }
+    }
+
     /// Makes an empty file to mount something on, with its parents, and opens it; whatever is there
     /// already is taken as it is.
     pub fn make_file(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
         let path = path.as_ref();
         let what = || format!("create file {}", self.describe(path));
         let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
-        let parent = self.make_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
+        let parent = self.parent(path, 0o755).doing(what)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-        match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(mode)) {
+        match rustix::fs::openat(parent.as_fd(), name, flags, Mode::from_raw_mode(mode)) {
             Err(Errno::EXIST) => self.find(path).doing(what),
             made => made.doing(what),
         }
@@ -132,8 +156,8 @@ impl Root {
         let path = path.as_ref();
         let what = || format!("create symbolic link {}", self.describe(path));
         let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
-        let parent = self.make_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
-        match rustix::fs::symlinkat(target, &parent, name) {
+        let parent = self.parent(path, 0o755).doing(what)?;
+        match rustix::fs::symlinkat(target, parent.as_fd(), name) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(e) => Err(Error::os(what(), e)),
         }

@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, SocketType};
 use crate::error::{Doing, Error, Kind, Result};
 
 /// Longest message: an error with its texts.
-const MAX_MESSAGE: usize = 16 * 1024;
+const MAX_MESSAGE: usize = 8 * 1024;
 
 /// What a descriptor is that the child sends to the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,37 +83,38 @@ impl Channel {
         self.0.as_fd()
     }
 
-    /// Sends a message.
+    /// Sends a message; descriptors go with [`Channel::send_descriptors`].
     pub fn send(&self, message: &Message) -> Result<()> {
-        let mut fds = Vec::new();
-        let bytes = match message {
-            Message::Arrived(n) => vec![1, *n],
-            Message::Go(n) => vec![2, *n],
+        match message {
+            Message::Arrived(n) => self.send_bytes(&[1, *n], &[]),
+            Message::Go(n) => self.send_bytes(&[2, *n], &[]),
             Message::Descriptors(list) => {
-                fds.extend(list.iter().map(|(_, fd)| fd.as_fd()));
-                std::iter::once(3).chain(list.iter().map(|(role, _)| *role as u8)).collect()
+                let borrowed: Vec<_> = list.iter().map(|(role, fd)| (*role, fd.as_fd())).collect();
+                self.send_descriptors(&borrowed)
             }
-            Message::Failed(error) => [&[4], error.to_bytes().as_slice()].concat(),
-        };
+            Message::Failed(error) => self.send_bytes(&[&[4], error.to_bytes().as_slice()].concat(), &[]),
+        }
+    }
+
+    /// Sends descriptors in as many messages as they need.
+    pub fn send_descriptors(&self, list: &[(Role, BorrowedFd<'_>)]) -> Result<()> {
+        list.chunks(socket::MAX_FDS).try_for_each(|part| {
+            let bytes: Vec<u8> = std::iter::once(3).chain(part.iter().map(|(role, _)| *role as u8)).collect();
+            let fds: Vec<_> = part.iter().map(|(_, fd)| *fd).collect();
+            self.send_bytes(&bytes, &fds)
+        })
+    }
+
+    fn send_bytes(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         let bytes = &bytes[..bytes.len().min(MAX_MESSAGE)];
-        socket::send(self.fd(), bytes, &fds, false)
+        socket::send(self.fd(), bytes, fds, false)
             .doing(|| "send to the other process of the start")
             .map(drop)
     }
 
-    /// Sends descriptors in as many messages as they need.
-    pub fn send_descriptors(&self, mut list: Vec<(Role, OwnedFd)>) -> Result<()> {
-        while !list.is_empty() {
-            let rest = list.split_off(list.len().min(socket::MAX_FDS));
-            self.send(&Message::Descriptors(list))?;
-            list = rest;
-        }
-        Ok(())
-    }
-
     /// Receives a message; `None` at the end.
     pub fn receive(&self) -> Result<Option<Message>> {
-        let mut buffer = vec![0; MAX_MESSAGE];
+        let mut buffer = [0; MAX_MESSAGE];
         let received = match socket::receive(self.fd(), &mut buffer, RecvFlags::empty()) {
             Ok(m) => m,
             Err(Errno::CONNRESET) => return Ok(None),

@@ -539,18 +539,19 @@ pub fn change_directory(child: &mut Child<'_>) -> Result<()> {
 
 /// Hands the monitor copies of what it keeps for as long as the container runs.
 pub fn send_descriptors(child: &mut Child<'_>) -> Result<()> {
-    let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).doing(|| "copy a descriptor");
-    let mut list = std::mem::take(&mut child.late_namespaces);
-    list.extend(child.devpts.take().map(|fd| (Role::Devpts, fd)));
-    if let Some(console) = &child.console {
-        list.push((Role::ConsolePtx, copy(&console.ptx)?));
-        list.push((Role::ConsolePty, copy(&console.pty)?));
+    let namespaces = std::mem::take(&mut child.late_namespaces);
+    let devpts = child.devpts.take();
+    let mut list: Vec<_> = namespaces.iter().map(|(role, fd)| (*role, fd.as_fd())).collect();
+    list.extend(devpts.iter().map(|fd| (Role::Devpts, fd.as_fd())));
+    for (pty, ptx_role, pty_role) in child
+        .console
+        .iter()
+        .map(|c| (c, Role::ConsolePtx, Role::ConsolePty))
+        .chain(child.ttys.iter().map(|t| (t, Role::TtyPtx, Role::TtyPty)))
+    {
+        list.extend([(ptx_role, pty.ptx.as_fd()), (pty_role, pty.pty.as_fd())]);
     }
-    for tty in &child.ttys {
-        list.push((Role::TtyPtx, copy(&tty.ptx)?));
-        list.push((Role::TtyPty, copy(&tty.pty)?));
-    }
-    child.channel.send_descriptors(list)
+    child.channel.send_descriptors(&list)
 }
 
 /// Joins namespaces of other containers; in the process that makes the child, before clone3.

@@ -331,7 +331,7 @@ pub fn idmap_rootfs(parent: &mut Parent<'_>) -> Result<()> {
     match &parent.plan.rootfs {
         Some(rootfs) if matches!(rootfs.storage, Storage::Overlay { .. }) => {
             let tree = tree::idmapped_overlay(rootfs, namespace)?;
-            parent.channel.send_descriptors(vec![(Role::Rootfs, tree)])
+            parent.channel.send_descriptors(&[(Role::Rootfs, tree.as_fd())])
         }
         _ => tree::set_idmap(parent.rootfs_tree.as_ref().ok_or_else(refused)?.as_fd(), namespace),
     }
