@@ -25,6 +25,7 @@ mod config;
 pub mod device_rule;
 mod diagnostic;
 mod document;
+mod effective;
 pub mod global;
 mod keys;
 mod lexer;
@@ -38,6 +39,7 @@ pub mod words;
 
 pub use config::Config;
 pub use diagnostic::{ConfigError, Diagnostic, GetError, IncludedFrom, Location, Problem, ValueError};
+pub use effective::Effective;
 pub use global::GlobalConfig;
 pub use keys::{
     DEFAULT_ROOTFS_MOUNT, Empty, Key, Kind, LEGACY_KEYS, LegacyKey, Sub, find_key, is_supported, keys,

@@ -105,6 +105,9 @@ fn normalized(values: &Values) -> Values {
         network.kind.get_or_insert(NetType::Empty);
     }
     let nothing = Network { kind: Some(NetType::Empty), ..Network::default() };
+    if values.rootfs.path.is_none() {
+        values.rootfs.kind = None;
+    }
     values.networks.retain(|_, network| *network != nothing);
     // Entries of a map have a name each: their order says nothing.
     values.sysctls.sort();
@@ -173,6 +176,17 @@ proptest! {
             let again = read(&text, &source);
             prop_assert_eq!(normalized(&again.values), normalized(&config.values), "{}", String::from_utf8_lossy(&text));
         }
+    }
+
+    /// What a configuration comes to makes it anew.
+    #[test]
+    fn effective_assignments_make_the_same(text in valid_text()) {
+        let source = source();
+        let config = read(text.as_bytes(), &source);
+        let lines = config.effective();
+        let lines: String = lines.iter().map(|e| e.line() + "\n").collect();
+        let again = read(lines.as_bytes(), &source);
+        prop_assert_eq!(normalized(&again.values), normalized(&config.values), "{}", lines);
     }
 
     /// What reading a scalar returns can be assigned again.

@@ -24,6 +24,9 @@ use machine::{Machine, Ports};
 /// What the emulator's failure is told apart by, as env(1) and timeout(1) do.
 const VM_FAILED: u8 = 125;
 
+/// Releases before the first that serves as a guest.
+const EARLIER: [&str; 5] = ["stretch", "buster", "bullseye", "bookworm", "oldstable"];
+
 pub const USAGE: &str = "\
 cargo xtask vm [OPTIONS] -- COMMAND [ARGUMENT...]
 
@@ -31,7 +34,7 @@ Runs a command as root in a throw-away guest, which has this project installed b
 the distribution below /usr. One word is a line for the shell, several are a command and its arguments. Standard
 input is empty. The exit status is the command's; 124 after the time limit, 125 when the machine failed.
 
-  --suite S       the guest's release of Debian (trixie)
+  --suite S       the guest's release of Debian: trixie, which is the default, or a later one
   --user          as the user \"tester\", in a session of its own, with subordinate ids and a quota of veth devices
   -d DIR          copy DIR to /work, where the command runs
   -o DIR          copy what the command leaves in /out to DIR
@@ -138,6 +141,9 @@ impl Guest {
         stdout: Box<dyn Write + Send>,
         stderr: Box<dyn Write + Send>,
     ) -> Result<u8> {
+        if EARLIER.contains(&self.suite.as_str()) {
+            bail!("vm: --suite {}: the guest is made of packages that Debian has since trixie", self.suite);
+        }
         setup::run(For::Vm)?;
         let prefix = shell::target().join("vm-prefix");
         let _ = std::fs::remove_dir_all(&prefix);
