@@ -21,7 +21,7 @@ pub fn run(options: &[&str]) -> Result<()> {
     }
     setup::run(For::Tests)?;
     let prefix = shell::target().join("bench-prefix");
-    install(&build(profile)?, &prefix)?;
+    install(&build(profile)?, &prefix, &prefix)?;
     let mut cargo = shell::cargo();
     // The program that measures needs no LTO.
     cargo.args([

@@ -32,7 +32,7 @@ const LIFE: &[Step] = &[
 pub fn run() -> Result<()> {
     setup::run(For::Building)?;
     let prefix = shell::target().join("demo/prefix");
-    install(&build(Profile::Release)?, &prefix)?;
+    install(&build(Profile::Release)?, &prefix, &prefix)?;
     let demo = Demo::new(prefix.join("bin"))?;
     println!();
     for step in LIFE {

@@ -31,15 +31,38 @@ pub fn command(options: &[&str]) -> Result<()> {
     setup::run(For::Building)?;
     let place = match destdir {
         Some(dir) => std::path::absolute(dir)?.join(prefix.strip_prefix("/")?),
-        None => prefix,
+        None => prefix.clone(),
     };
-    install(&build(profile)?, &place)?;
+    install(&build(profile)?, &place, &prefix)?;
     println!("installed below {}", place.display());
     Ok(())
 }
 
-/// Installs the program and its data below a prefix.
-pub fn install(program: &Path, prefix: &Path) -> Result<()> {
+/// Stands in files below `share` for the directory that they are installed in.
+const DATADIR: &str = "@DATADIR@";
+/// What containers are made of that include files with these names, where no package of templates brings them.
+const DISTRIBUTIONS: &[&str] = &[
+    "almalinux",
+    "alpine",
+    "archlinux",
+    "centos",
+    "debian",
+    "devuan",
+    "fedora",
+    "gentoo",
+    "kali",
+    "opensuse",
+    "openwrt",
+    "oracle",
+    "rockylinux",
+    "slackware",
+    "ubuntu",
+    "ubuntu-cloud",
+    "voidlinux",
+];
+
+/// Installs the program and its data below `prefix`, for use below `final_prefix`.
+pub fn install(program: &Path, prefix: &Path, final_prefix: &Path) -> Result<()> {
     let bin = prefix.join("bin");
     for directory in ["bin", "lib/lxc/rootfs", "libexec/lxc", "share/lxc"] {
         let path = prefix.join(directory);
@@ -60,8 +83,34 @@ pub fn install(program: &Path, prefix: &Path) -> Result<()> {
         // bash looks for a file that is named after the command.
         replace_by_link(&completions.join("lxc"), &completions.join(format!("lxc-{command}")))?;
     }
-    copy_tree(&shell::root().join("share"), &prefix.join("share/lxc"))?;
+    let data = prefix.join("share/lxc");
+    copy_tree(&shell::root().join("share"), &data)?;
+    name_directory(&data.join("config"), &final_prefix.join("share/lxc"))?;
     copy_tree(&shell::root().join("man"), &prefix.join("share/man"))
+}
+
+/// Puts the directory of the data into the configuration files, and adds those of distributions.
+fn name_directory(config: &Path, data: &Path) -> Result<()> {
+    let data = data.to_str().context("the prefix is not UTF-8")?;
+    for entry in std::fs::read_dir(config).with_context(|| format!("read {}", config.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "conf") {
+            let text = std::fs::read_to_string(&path)?;
+            std::fs::write(&path, text.replace(DATADIR, data))?;
+        }
+    }
+    for name in DISTRIBUTIONS {
+        for kind in ["common", "userns"] {
+            let path = config.join(format!("{name}.{kind}.conf"));
+            if !path.exists() {
+                let text = format!(
+                    "# For containers that were made of {name}.\nlxc.include = {data}/config/{kind}.conf\n"
+                );
+                std::fs::write(&path, text)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn commands(lxc: &Path) -> Result<Vec<String>> {

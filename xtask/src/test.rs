@@ -24,7 +24,7 @@ pub fn run(arguments: &[&str]) -> Result<()> {
 fn here(filter: &[&str]) -> Result<()> {
     setup::run(For::Tests)?;
     let prefix = shell::target().join("test-prefix");
-    install(&build(Profile::Quick)?, &prefix)?;
+    install(&build(Profile::Quick)?, &prefix, &prefix)?;
     let skips = record();
     // A file left by another user cannot be written, but removed.
     let _ = std::fs::remove_file(&skips);

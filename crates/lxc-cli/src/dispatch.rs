@@ -61,8 +61,16 @@ fn unknown(name: &str) -> i32 {
 }
 
 fn run_command(command: &'static Command, invoked: &str, arguments: &[OsString]) -> i32 {
-    if std::ptr::eq(command, &crate::commands::config::COMMAND) {
+    if std::ptr::eq(command, &crate::commands::config::COMMAND)
+        && !crate::commands::config::is_subcommand(arguments)
+    {
         return crate::commands::config::run(invoked, arguments);
+    }
+    if std::ptr::eq(command, &crate::commands::update_config::COMMAND)
+        && matches!(arguments.first().map(|a| a.to_string_lossy()).as_deref(), None | Some("-h" | "--help"))
+    {
+        crate::commands::update_config::usage(invoked);
+        return 0;
     }
     // The letters of help are handled apart: they differ in the exit status.
     let mut options = help::all_options(command);

@@ -52,6 +52,7 @@ pub static COMMANDS: &[&Command] = &[
     &commands::start::COMMAND,
     &commands::stop::COMMAND,
     &commands::freeze::UNFREEZE,
+    &commands::update_config::COMMAND,
     &commands::wait::COMMAND,
 ];
 

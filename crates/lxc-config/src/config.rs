@@ -26,6 +26,8 @@ pub(crate) struct Assignment {
     pub origin: Option<Origin>,
     /// Whether its line is in an included file, and so not in the text.
     pub included: bool,
+    /// Whether the line gives the key no value: it clears, or is about the type of storage.
+    pub clears: bool,
 }
 
 /// What one container's configuration says, as typed values and as the text that a save writes.
@@ -132,6 +134,11 @@ impl Config {
         self.files.first().map(PathBuf::as_path)
     }
 
+    /// All files that were read, includes among them, in the order in which they were begun.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Warnings of everything read so far.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
@@ -205,7 +212,12 @@ impl Config {
                 None => self.document.replace(target, value),
             },
         }
-        self.assignments.push(Assignment { target: target.clone(), origin: None, included: false });
+        self.assignments.push(Assignment {
+            target: target.clone(),
+            origin: None,
+            included: false,
+            clears: false,
+        });
     }
 
     /// A root file system path without type has that of an earlier assignment, whose line is about to go.
@@ -223,7 +235,12 @@ impl Config {
             Empty::Means(_) if included => self.document.override_included(target, target.key.default),
             _ => self.document.remove(target),
         }
-        self.assignments.push(Assignment { target: target.clone(), origin: None, included: false });
+        self.assignments.push(Assignment {
+            target: target.clone(),
+            origin: None,
+            included: false,
+            clears: true,
+        });
     }
 
     fn prepare_text(&mut self, target: &Target) {

@@ -115,12 +115,19 @@ pub enum Problem {
         /// What happens.
         reason: String,
     },
+    /// Warning: a later line of the same file assigns the key again.
+    Overridden {
+        /// In its usual spelling.
+        key: String,
+        /// The line that wins.
+        line: u32,
+    },
 }
 
 impl Problem {
     /// Whether reading goes on.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Problem::LegacyKey { .. } | Problem::DoubtfulValue { .. })
+        matches!(self, Problem::LegacyKey { .. } | Problem::DoubtfulValue { .. } | Problem::Overridden { .. })
     }
 }
 
@@ -140,6 +147,9 @@ impl fmt::Display for Problem {
             Problem::LegacyKey { key, replacement: Some(new) } => format!("'{key}' is now called '{new}'"),
             Problem::LegacyKey { key, replacement: None } => format!("'{key}' has no effect any more"),
             Problem::DoubtfulValue { key, reason } => format!("{key}: {reason}"),
+            Problem::Overridden { key, line } => {
+                format!("{key}: the line has no effect, line {line} assigns it again")
+            }
         };
         f.write_str(&without_controls(&text))
     }
@@ -229,7 +239,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(location) = &self.location {
-            write!(f, "{}:{}: ", location.file.display(), location.line)?;
+            write!(f, "{}:{}:{}: ", location.file.display(), location.line, location.column)?;
         }
         write!(f, "{}", self.problem)
     }
@@ -310,7 +320,7 @@ mod tests {
             },
             included_from: vec![IncludedFrom { file: "main".into(), line: 3 }],
         };
-        assert_eq!(diagnostic.to_string(), "c:12: lxc.start.auto: 'yes' is neither 0 nor 1");
+        assert_eq!(diagnostic.to_string(), "c:12:18: lxc.start.auto: 'yes' is neither 0 nor 1");
         assert_eq!(
             diagnostic.render(),
             "error: lxc.start.auto: 'yes' is neither 0 nor 1\n  --> c:12:18\n   |\n12 | lxc.start.auto = yes\n   \

@@ -34,6 +34,7 @@ mod load;
 pub mod mount_entry;
 pub mod scalar;
 mod source;
+pub mod update;
 pub mod values;
 pub mod words;
 
@@ -44,7 +45,7 @@ pub use global::GlobalConfig;
 pub use keys::{
     DEFAULT_ROOTFS_MOUNT, Empty, Key, Kind, LEGACY_KEYS, LegacyKey, Sub, find_key, is_supported, keys,
 };
-pub use load::check;
+pub use load::{check, check_into};
 pub use source::{MemorySource, Source};
 pub use values::*;
 pub use words::split_command;

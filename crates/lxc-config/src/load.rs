@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Assignment, Config, Origin};
 use crate::diagnostic::{ConfigError, Diagnostic, IncludedFrom, Location, Problem, cause};
-use crate::keys::{Legacy, Place, Target, suggestion};
+use crate::keys::{Kind, Legacy, Place, Target, suggestion};
 use crate::lexer::{self, Statement};
 use crate::source::Source;
 
@@ -18,12 +18,51 @@ const FILES_MAX: u32 = 4096;
 /// Reads a file and everything that it includes and returns all errors and warnings in their order, not only
 /// the first.
 pub fn check(path: &Path, source: &dyn Source) -> Result<Vec<Diagnostic>, ConfigError> {
+    check_into(&mut Config::new(), path, source)
+}
+
+/// [`check`], which leaves what could be read in a configuration.
+pub fn check_into(
+    config: &mut Config,
+    path: &Path,
+    source: &dyn Source,
+) -> Result<Vec<Diagnostic>, ConfigError> {
     let text = source.read(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
-    let mut config = Config::new();
-    let mut loader = Loader::new(&mut config, source);
+    let mut loader = Loader::new(config, source);
     loader.collected = Some(Vec::new());
     loader.load(&text, path)?;
-    Ok(loader.collected.unwrap_or_default())
+    let mut all = loader.collected.unwrap_or_default();
+    all.extend(overridden(config));
+    Ok(all)
+}
+
+/// Lines that say nothing, since the same file assigns the key again. That another file does is what includes
+/// are for.
+fn overridden(config: &Config) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    for (at, early) in config.assignments.iter().enumerate() {
+        let (Some(origin), false) = (early.origin, early.clears || early.target.key.kind == Kind::List)
+        else {
+            continue;
+        };
+        let same = |late: &&Assignment| {
+            late.target == early.target
+                && late.origin.is_some_and(|o| o.file == origin.file && o.line > origin.line)
+        };
+        let Some(late) = config.assignments[at + 1..].iter().find(same).and_then(|late| late.origin) else {
+            continue;
+        };
+        let key = early.target.name();
+        let file = config.files[origin.file as usize].clone();
+        out.push(Diagnostic {
+            location: Some(Location { file, line: origin.line, column: 1 }),
+            text: String::new(),
+            length: 0,
+            problem: Problem::Overridden { key, line: late.line },
+            included_from: Vec::new(),
+        });
+    }
+    out
 }
 
 /// One file that is being read.
@@ -205,7 +244,12 @@ impl<'a> Loader<'a> {
         }
         let origin = self.stack.last().map(|frame| Origin { file: frame.file, line: frame.line });
         let included = self.stack.len() > usize::from(!self.by_program);
-        self.config.assignments.push(Assignment { target: applied.target.clone(), origin, included });
+        self.config.assignments.push(Assignment {
+            target: applied.target.clone(),
+            origin,
+            included,
+            clears: text.is_empty() || is_storage_type(name),
+        });
         Ok(Some(applied))
     }
 

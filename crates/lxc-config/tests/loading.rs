@@ -23,24 +23,24 @@ fn errors_say_where_and_what() {
     for (text, message) in [
         (
             "\n\nlxc.net.0.tpye = veth\n",
-            "config:3: unknown key 'lxc.net.0.tpye', did you mean 'lxc.net.0.type'?",
+            "config:3:1: unknown key 'lxc.net.0.tpye', did you mean 'lxc.net.0.type'?",
         ),
-        ("lxc.tty.max = x", "config:1: lxc.tty.max: 'x' is not a number"),
-        ("# a\r\nlxc.uts.name\r\n", "config:2: missing '=' after the key"),
-        ("lxc.arch =", "config:1: lxc.arch: the value is missing"),
-        ("lxc.uts.name = a\0b", "config:1: zero byte in the file"),
-        ("lxc.include = missing.conf", "config:1: cannot include missing.conf: entity not found"),
+        ("lxc.tty.max = x", "config:1:15: lxc.tty.max: 'x' is not a number"),
+        ("# a\r\nlxc.uts.name\r\n", "config:2:1: missing '=' after the key"),
+        ("lxc.arch =", "config:1:1: lxc.arch: the value is missing"),
+        ("lxc.uts.name = a\0b", "config:1:17: zero byte in the file"),
+        ("lxc.include = missing.conf", "config:1:15: cannot include missing.conf: entity not found"),
         (
             "lxc.net.0.type = macvlan\nlxc.net.0.veth.pair = a",
-            "config:2: lxc.net.0.veth.pair: network 0 is not of type veth",
+            "config:2:23: lxc.net.0.veth.pair: network 0 is not of type veth",
         ),
-        ("lxc.sysctl = 1", "config:1: lxc.sysctl: only an empty value can be assigned without a sub-key"),
-        ("lxc.hook = 1", "config:1: lxc.hook: only the empty value, which clears, can be assigned"),
+        ("lxc.sysctl = 1", "config:1:14: lxc.sysctl: only an empty value can be assigned without a sub-key"),
+        ("lxc.hook = 1", "config:1:12: lxc.hook: only the empty value, which clears, can be assigned"),
     ] {
         assert_eq!(error(text).to_string(), message);
     }
     let latin1 = Config::new().load_text(b"lxc.uts.name = caf\xe9\n", Path::new("c"), &MemorySource::new());
-    assert_eq!(latin1.unwrap_err().to_string(), "c:1: the line is not valid UTF-8");
+    assert_eq!(latin1.unwrap_err().to_string(), "c:1:19: the line is not valid UTF-8");
     let missing = Config::new().load(Path::new("c"), &MemorySource::new()).unwrap_err();
     assert_eq!(missing.to_string(), "c: entity not found");
 }
@@ -73,10 +73,10 @@ fn check_finds_all_errors_and_warnings() {
     assert_eq!(
         found,
         [
-            ("main:1: unknown key 'lxc.bogus'".to_owned(), false, 0),
-            ("part:1: 'lxc.utsname' is now called 'lxc.uts.name'".to_owned(), true, 1),
-            ("part:2: lxc.start.auto: '7' is neither 0 nor 1".to_owned(), false, 1),
-            ("main:3: lxc.tty.max: 'x' is not a number".to_owned(), false, 0),
+            ("main:1:1: unknown key 'lxc.bogus'".to_owned(), false, 0),
+            ("part:1:1: 'lxc.utsname' is now called 'lxc.uts.name'".to_owned(), true, 1),
+            ("part:2:18: lxc.start.auto: '7' is neither 0 nor 1".to_owned(), false, 1),
+            ("main:3:15: lxc.tty.max: 'x' is not a number".to_owned(), false, 0),
         ]
     );
 }
@@ -106,7 +106,7 @@ fn includes_are_read_at_their_place() {
 fn endless_includes_are_refused() {
     let source = MemorySource::new().file("a", "lxc.include = b\n").file("b", "\nlxc.include = a\n");
     let error = load("lxc.include = a\n", &source).1.unwrap_err();
-    assert_eq!(error.to_string(), "b:2: cannot include a: it includes itself");
+    assert_eq!(error.to_string(), "b:2:15: cannot include a: it includes itself");
     let ConfigError::Invalid(diagnostic) = error else { panic!() };
     assert_eq!(diagnostic.included_from.len(), 2);
 
@@ -145,8 +145,8 @@ fn old_names_are_read_with_a_warning() {
     assert_eq!(config.text(), text.as_bytes());
     // Every line but the last has an old name.
     assert_eq!(config.warnings().len(), 15);
-    assert_eq!(config.warnings()[0].to_string(), "config:1: 'lxc.utsname' is now called 'lxc.uts.name'");
-    assert_eq!(config.warnings()[11].to_string(), "config:12: 'lxc.kmsg' has no effect any more");
+    assert_eq!(config.warnings()[0].to_string(), "config:1:1: 'lxc.utsname' is now called 'lxc.uts.name'");
+    assert_eq!(config.warnings()[11].to_string(), "config:12:1: 'lxc.kmsg' has no effect any more");
 
     for (old, text) in [("lxc.rootfs", "/r"), ("lxc.utsname", "a"), ("lxc.network.0.link", "br0")] {
         assert_eq!(config.get(old).as_deref(), Ok(text));

@@ -147,7 +147,7 @@ impl Guest {
         setup::run(For::Vm)?;
         let prefix = shell::target().join("vm-prefix");
         let _ = std::fs::remove_dir_all(&prefix);
-        install(&build(profile)?, &prefix)?;
+        install(&build(profile)?, &prefix, Path::new("/usr/local"))?;
         let image = Image::get(&self.suite, &self.accel)?;
         let scratch = image::Scratch::new()?;
         self.pack(&scratch, &prefix, script)?;

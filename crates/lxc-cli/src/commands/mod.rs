@@ -15,4 +15,5 @@ pub mod monitord;
 pub mod run;
 pub mod start;
 pub mod stop;
+pub mod update_config;
 pub mod wait;

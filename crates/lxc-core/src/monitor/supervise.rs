@@ -304,7 +304,7 @@ impl Monitor<'_> {
             for dir in [upper, work] {
                 std::fs::create_dir_all(dir).doing(|| format!("create {}", dir.display()))?;
             }
-            if rootfs.idmapped {
+            if rootfs.idmap.is_some() {
                 // It is the root directory that the container sees.
                 let (uid, gid) = self.plan.identity.host_owner();
                 std::os::unix::fs::lchown(upper, Some(uid), Some(gid))
@@ -316,7 +316,7 @@ impl Monitor<'_> {
                 .doing(|| format!("lxc.rootfs.mount = {}", rootfs.mount.display()))?;
         }
         // Layers with an id map wait for the user namespace.
-        let later = rootfs.idmapped && matches!(rootfs.storage, Storage::Overlay { .. });
+        let later = rootfs.idmap.is_some() && matches!(rootfs.storage, Storage::Overlay { .. });
         let privileged = rustix::process::geteuid().is_root();
         if later || !privileged || !self.plan.hooks(HookType::PreMount).is_empty() {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! fstab and `lxc.mount.entry`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lxc_config::mount_entry::Create;
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -11,7 +11,24 @@ use crate::rootfs::{Root, fd_path, locked_flags, mount_on};
 
 /// Performs one entry. An optional one that fails is logged.
 pub fn mount(root: &Root, entry: &MountPlan) -> Result<()> {
-    match try_mount(root, entry) {
+    optional(entry, try_mount(root, entry))
+}
+
+/// Attaches what an entry with `idmap=` shows, made by [`super::tree::entry`]. An optional one that fails is logged.
+pub fn attach(root: &Root, entry: &MountPlan, tree: BorrowedFd<'_>) -> Result<()> {
+    use rustix::mount::MoveMountFlags as F;
+    let try_attach = || -> Result<()> {
+        let target = open_target(root, entry)?;
+        let flags = F::MOVE_MOUNT_F_EMPTY_PATH | F::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(tree, "", &target, "", flags)
+            .doing(|| format!("mount {} on {}", entry.source, entry.target.display()))?;
+        set_propagation(root, entry)
+    };
+    optional(entry, try_attach())
+}
+
+fn optional(entry: &MountPlan, result: Result<()>) -> Result<()> {
+    match result {
         Err(e) if entry.options.optional => {
             log::info!("optional mount entry {:?}: {e}", entry.text);
             Ok(())
@@ -67,11 +84,15 @@ fn try_mount(root: &Root, entry: &MountPlan) -> Result<()> {
         mount_on(&source, target.as_fd(), &entry.fstype, flags, &options.data).doing(what)?;
     }
     drop(held);
-    if options.propagation != 0 {
-        let mounted = root.find(&entry.target).doing(what)?;
-        let propagation = MountPropagationFlags::from_bits_retain(options.propagation as u32);
-        rustix::mount::mount_change(&*fd_path(mounted.as_fd()), propagation)
-            .doing(|| format!("change the propagation of {}", entry.target.display()))?;
+    set_propagation(root, entry)
+}
+
+fn set_propagation(root: &Root, entry: &MountPlan) -> Result<()> {
+    if entry.options.propagation == 0 {
+        return Ok(());
     }
-    Ok(())
+    let what = || format!("change the propagation of {}", entry.target.display());
+    let mounted = root.find(&entry.target).doing(what)?;
+    let propagation = MountPropagationFlags::from_bits_retain(entry.options.propagation as u32);
+    rustix::mount::mount_change(&*fd_path(mounted.as_fd()), propagation).doing(what)
 }

@@ -9,8 +9,8 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
 };
 
-use crate::error::{Doing, Result};
-use crate::plan::{RootfsPlan, Storage};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::{MountPlan, RootfsPlan, Storage};
 
 /// Makes the mount, attached nowhere yet.
 pub fn make(plan: &RootfsPlan) -> Result<OwnedFd> {
@@ -57,6 +57,27 @@ pub fn clone_tree(path: &Path) -> Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     rustix::mount::open_tree(CWD, path, flags).doing(|| format!("clone the mount of {}", path.display()))
+}
+
+/// What a mount entry with `idmap=` shows, attached nowhere yet: a copy of the source's mount with the flags of the
+/// entry and the id map of a user namespace.
+pub fn entry(plan: &MountPlan, user_namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let recursive = plan.options.flags & m::MS_REC != 0;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let what = || format!("clone the mount of {}", plan.source);
+    let tree = rustix::mount::open_tree(CWD, &*plan.source, flags).doing(what)?;
+    lxc_sys::mount::set_idmap(tree.as_fd(), user_namespace, recursive)
+        .doing(|| format!("give {} its id map", plan.source))
+        .map_err(explain_idmap)?;
+    let set = attributes(plan.options.flags);
+    if set != 0 {
+        lxc_sys::mount::set_attributes(tree.as_fd(), set, 0, None, recursive)
+            .doing(|| format!("change the flags of {}", plan.source))?;
+    }
+    Ok(tree)
 }
 
 /// Longest string that fsconfig(2) takes.
@@ -156,18 +177,22 @@ pub fn idmapped_overlay(plan: &RootfsPlan, user_namespace: BorrowedFd<'_>) -> Re
 pub fn set_idmap(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<()> {
     lxc_sys::mount::set_idmap(tree, user_namespace, true)
         .doing(|| "give the root file system its id map")
-        .map_err(|e| match e.errno() {
-            Some(lxc_sys::Errno::INVAL | lxc_sys::Errno::OPNOTSUPP) => {
-                e.with_kind(crate::Kind::NoIdmappedMounts)
-            }
+        .map_err(explain_idmap)
+        .map_err(|e| match e.kind() {
+            Kind::NoIdmappedMounts => e.with_hint("shift the ownership on disk and drop idmap="),
             _ => e,
         })
-        .map_err(|e| {
-            e.with_hint(
-                "the file system or kernel cannot do id-mapped mounts (5.12, file system support): \
-                 shift the ownership on disk and drop idmap=container",
+}
+
+fn explain_idmap(error: Error) -> Error {
+    match error.errno() {
+        Some(lxc_sys::Errno::INVAL | lxc_sys::Errno::OPNOTSUPP) => {
+            error.with_kind(Kind::NoIdmappedMounts).during(
+                "the file system or kernel cannot do id-mapped mounts (5.12, and support by the file system)",
             )
-        })
+        }
+        _ => error,
+    }
 }
 
 /// Attaches the mount, in a mount namespace of the container's own. Made on the host it belongs to the peer

@@ -3,6 +3,7 @@
 //! Everything that can be refused is refused here, before anything is created. Both processes of a
 //! start work from the same plan: it is printed by `lxc-start --dry-run` and compared in tests.
 
+pub mod advice;
 pub mod cgroup;
 pub mod environment;
 pub mod host;

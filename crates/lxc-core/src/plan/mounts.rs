@@ -33,8 +33,8 @@ pub struct RootfsPlan {
     pub mount: PathBuf,
     /// Mount options.
     pub options: MountOptions,
-    /// Ids on disk are the container's: mounted with its user namespace as id map.
-    pub idmapped: bool,
+    /// Ids on disk are those of a user namespace, the container's for the most part: mounted with its id map.
+    pub idmap: Option<IdMapSource>,
 }
 
 impl RootfsPlan {
@@ -73,18 +73,15 @@ impl RootfsPlan {
         }
         let options = MountOptions::parse(keys.options.as_deref().unwrap_or(""))
             .map_err(|e| Error::invalid(format!("lxc.rootfs.options: {e}")))?;
-        let idmapped = match &options.idmap {
-            None => false,
-            Some(IdMapSource::Container) if values.idmap.is_empty() => {
-                return Err(Error::invalid("lxc.rootfs.options = idmap=container needs lxc.idmap"));
-            }
-            Some(IdMapSource::Container) => true,
-            Some(IdMapSource::File(_)) => {
-                return Err(Error::unsupported(
-                    "lxc.rootfs.options: idmap= with a file is not supported by this version",
-                ));
-            }
-        };
+        let idmap = options.idmap.clone();
+        check_idmap(idmap.as_ref(), values).map_err(|e| {
+            e.during(format!("lxc.rootfs.options = {}", keys.options.as_deref().unwrap_or("")))
+        })?;
+        if matches!((&idmap, &storage), (Some(IdMapSource::File(_)), Storage::Overlay { .. })) {
+            return Err(Error::unsupported(
+                "lxc.rootfs.options: the layers of an overlay take idmap=container only",
+            ));
+        }
         if matches!(storage, Storage::Dir(_)) && !options.data.is_empty() {
             return Err(Error::invalid(format!(
                 "lxc.rootfs.options: {} is no option of a directory's mount",
@@ -92,7 +89,20 @@ impl RootfsPlan {
             )));
         }
         let mount = keys.mount.clone().unwrap_or_else(paths::default_rootfs_mount);
-        Ok(Some(RootfsPlan { storage, mount, options, idmapped }))
+        Ok(Some(RootfsPlan { storage, mount, options, idmap }))
+    }
+}
+
+/// `idmap=` needs a user namespace to take the map from.
+fn check_idmap(idmap: Option<&IdMapSource>, values: &Values) -> Result<()> {
+    match idmap {
+        Some(IdMapSource::Container) if values.idmap.is_empty() => {
+            Err(Error::invalid("idmap=container needs lxc.idmap"))
+        }
+        Some(IdMapSource::File(file)) => std::fs::metadata(file)
+            .doing(|| format!("idmap={}: look at the user namespace", file.display()))
+            .map(drop),
+        _ => Ok(()),
     }
 }
 
@@ -189,8 +199,9 @@ fn place_entry(
     name: &str,
     rootfs: Option<&RootfsPlan>,
 ) -> Result<Option<MountPlan>> {
-    if entry.options.idmap.is_some() {
-        return Err(Error::unsupported("the option idmap= is not supported by this version"));
+    check_idmap(entry.options.idmap.as_ref(), values)?;
+    if entry.options.idmap.is_some() && (entry.options.relative || !entry.options.is_bind()) {
+        return Err(Error::invalid("idmap= needs a bind mount of a directory or file of the host"));
     }
     let target = match (rootfs, entry.target.starts_with('/')) {
         (None, true) => PathBuf::from(&entry.target),

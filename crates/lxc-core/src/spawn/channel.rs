@@ -35,6 +35,10 @@ pub enum Role {
     TimeNamespace = 8,
     /// From the monitor: the root file system, mounted nowhere yet.
     Rootfs = 9,
+    /// From the monitor: what an id-mapped mount entry shows, mounted nowhere yet.
+    Entry = 10,
+    /// From the monitor: an optional mount entry has nothing to show. The descriptor says nothing.
+    NoEntry = 11,
 }
 
 impl Role {
@@ -49,6 +53,8 @@ impl Role {
             7 => Role::CgroupNamespace,
             8 => Role::TimeNamespace,
             9 => Role::Rootfs,
+            10 => Role::Entry,
+            11 => Role::NoEntry,
             _ => return None,
         })
     }

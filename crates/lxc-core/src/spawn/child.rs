@@ -63,6 +63,8 @@ pub struct Child<'a> {
     console_is_hosts: bool,
     ttys: Vec<Pty>,
     late_namespaces: Vec<(Role, OwnedFd)>,
+    /// Id-mapped mount entries in their order; nothing for an optional one without source.
+    idmapped: Vec<Option<OwnedFd>>,
     label: Option<OwnedFd>,
     umask: rustix::fs::Mode,
 }
@@ -84,6 +86,7 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
         console_is_hosts: false,
         ttys: Vec::new(),
         late_namespaces: Vec::new(),
+        idmapped: Vec::new(),
         label: None,
         // Modes are given exactly while the container is set up.
         umask: rustix::process::umask(rustix::fs::Mode::empty()),
@@ -126,8 +129,19 @@ impl Child<'_> {
             match self.channel.receive()? {
                 Some(Message::Go(n)) if n == number => return Ok(()),
                 Some(Message::Descriptors(list)) => {
-                    let tree = list.into_iter().find(|(role, _)| *role == Role::Rootfs);
-                    self.inputs.rootfs_tree = tree.map(|(_, fd)| fd);
+                    for (role, fd) in list {
+                        match role {
+                            Role::Rootfs => self.inputs.rootfs_tree = Some(fd),
+                            Role::Entry => self.idmapped.push(Some(fd)),
+                            Role::NoEntry => self.idmapped.push(None),
+                            _ => {
+                                return Err(Error::new(
+                                    Kind::Failed,
+                                    "the monitor sent what nobody waits for",
+                                ));
+                            }
+                        }
+                    }
                 }
                 Some(Message::Failed(e)) => return Err(e),
                 Some(_) => {
@@ -332,7 +346,19 @@ fn keeps(plan: &Plan, capability: u32) -> bool {
 /// fstab and mount entries, in order.
 pub fn mount_entries(child: &mut Child<'_>) -> Result<()> {
     let root = child.root()?;
-    child.plan.mounts.iter().try_for_each(|entry| entries::mount(root, entry))
+    let plain = child.plan.mounts.iter().filter(|entry| entry.options.idmap.is_none());
+    plain.into_iter().try_for_each(|entry| entries::mount(root, entry))
+}
+
+/// Mount entries with `idmap=`, after all others: the monitor made them.
+pub fn mount_idmapped_entries(child: &mut Child<'_>) -> Result<()> {
+    let trees = std::mem::take(&mut child.idmapped);
+    let root = child.root()?;
+    let mapped = child.plan.mounts.iter().filter(|entry| entry.options.idmap.is_some());
+    mapped
+        .zip(trees)
+        .filter_map(|(entry, tree)| Some((entry, tree?)))
+        .try_for_each(|(entry, tree)| entries::attach(root, entry, tree.as_fd()))
 }
 
 /// lxc.mount.auto = cgroup

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use lxc_config::device_rule::DeviceEntry;
+use lxc_config::mount_entry::IdMapSource;
 use lxc_config::{HookType, IdKind, NamespaceKind, NetType};
 use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{Errno, signal, socket};
@@ -319,22 +320,52 @@ pub fn chown_cgroups(parent: &mut Parent<'_>) -> Result<()> {
     Ok(())
 }
 
-/// lxc.rootfs.options = idmap=container. A directory's tree is still attached nowhere and only gets
-/// its map; an overlay is made now, of layers that have theirs, and sent to the child.
-pub fn idmap_rootfs(parent: &mut Parent<'_>) -> Result<()> {
-    let refused = || {
-        Error::unsupported(
-            "lxc.rootfs.options = idmap=container needs root and cannot be combined with pre-mount hooks",
-        )
-    };
-    let namespace = parent.namespace(NamespaceKind::User).ok_or_else(refused)?;
-    match &parent.plan.rootfs {
-        Some(rootfs) if matches!(rootfs.storage, Storage::Overlay { .. }) => {
-            let tree = tree::idmapped_overlay(rootfs, namespace)?;
-            parent.channel.send_descriptors(&[(Role::Rootfs, tree.as_fd())])
+/// The user namespace that `idmap=` takes the map from.
+fn map_of(parent: &Parent<'_>, source: &IdMapSource) -> Result<OwnedFd> {
+    match source {
+        IdMapSource::Container => {
+            let namespace = parent.namespace(NamespaceKind::User);
+            let namespace = namespace.ok_or_else(|| Error::invalid("idmap=container needs lxc.idmap"))?;
+            namespace.try_clone_to_owned().doing(|| "copy a descriptor")
         }
-        _ => tree::set_idmap(parent.rootfs_tree.as_ref().ok_or_else(refused)?.as_fd(), namespace),
+        IdMapSource::File(file) => rustix::fs::open(&**file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .doing(|| format!("idmap={}: open the user namespace", file.display())),
     }
+}
+
+/// lxc.rootfs.options = idmap=. A directory's tree is still attached nowhere and only gets its map; an overlay is
+/// made now, of layers that have theirs, and sent to the child.
+pub fn idmap_rootfs(parent: &mut Parent<'_>) -> Result<()> {
+    let Some(rootfs) = &parent.plan.rootfs else { return Ok(()) };
+    let Some(source) = &rootfs.idmap else { return Ok(()) };
+    let namespace = map_of(parent, source)?;
+    if matches!(rootfs.storage, Storage::Overlay { .. }) {
+        let tree = tree::idmapped_overlay(rootfs, namespace.as_fd())?;
+        return parent.channel.send_descriptors(&[(Role::Rootfs, tree.as_fd())]);
+    }
+    let tree = parent.rootfs_tree.as_ref().ok_or_else(|| {
+        Error::unsupported(
+            "lxc.rootfs.options: idmap= needs root and cannot be combined with pre-mount hooks",
+        )
+    })?;
+    tree::set_idmap(tree.as_fd(), namespace.as_fd())
+}
+
+/// Mount entries with `idmap=`: only in the host's user namespace can they be made.
+pub fn idmap_entries(parent: &mut Parent<'_>) -> Result<()> {
+    for entry in &parent.plan.mounts {
+        let Some(source) = &entry.options.idmap else { continue };
+        match map_of(parent, source).and_then(|namespace| tree::entry(entry, namespace.as_fd())) {
+            Ok(tree) => parent.channel.send_descriptors(&[(Role::Entry, tree.as_fd())])?,
+            Err(e) if entry.options.optional => {
+                log::info!("optional mount entry {:?}: {e}", entry.text);
+                let nothing = parent.spawned.pidfd.as_fd();
+                parent.channel.send_descriptors(&[(Role::NoEntry, nothing)])?;
+            }
+            Err(e) => return Err(e.during(format!("mount entry {:?}", entry.text))),
+        }
+    }
+    Ok(())
 }
 
 /// Whether the plan has devices to make.
@@ -423,7 +454,7 @@ pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
     let spawned = &mut parent.spawned;
     for (role, fd) in std::mem::take(&mut parent.received) {
         let kind = match role {
-            Role::Rootfs => continue,
+            Role::Rootfs | Role::Entry | Role::NoEntry => continue,
             Role::Devpts => {
                 spawned.devpts = Some(fd);
                 continue;

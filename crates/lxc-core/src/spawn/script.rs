@@ -66,6 +66,10 @@ fn has_rootfs(plan: &Plan) -> bool {
     plan.rootfs.is_some() && new(plan, NamespaceKind::Mnt)
 }
 
+fn has_idmapped_entries(plan: &Plan) -> bool {
+    plan.mounts.iter().any(|m| m.options.idmap.is_some())
+}
+
 fn new(plan: &Plan, kind: NamespaceKind) -> bool {
     plan.namespaces.has(kind)
 }
@@ -86,9 +90,10 @@ pub static SCRIPT: &[Entry] = &[
             monitor("own the cgroups", mapped, parent::chown_cgroups),
             monitor(
                 "id-map the root file system",
-                |p| p.rootfs.as_ref().is_some_and(|r| r.idmapped),
+                |p| p.rootfs.as_ref().is_some_and(|r| r.idmap.is_some()),
                 parent::idmap_rootfs,
             ),
+            monitor("id-map mount entries", has_idmapped_entries, parent::idmap_entries),
         ],
     ),
     step("become the container's root", mapped, child::become_root),
@@ -112,7 +117,8 @@ pub static SCRIPT: &[Entry] = &[
     step("mount /dev", |p| p.values.autodev && has_rootfs(p), child::mount_dev),
     step("mount /proc", |p| p.values.mount_auto.proc.is_some(), child::mount_proc),
     step("mount /sys", |p| p.values.mount_auto.sys.is_some(), child::mount_sys),
-    step("mount entries", |p| !p.mounts.is_empty(), child::mount_entries),
+    step("mount entries", |p| p.mounts.iter().any(|m| m.options.idmap.is_none()), child::mount_entries),
+    step("id-mapped mount entries", has_idmapped_entries, child::mount_idmapped_entries),
     step("mount cgroups", |p| p.values.mount_auto.cgroup.is_some(), child::mount_cgroups),
     step("mount hooks", |p| hook(p, HookType::Mount), |c| c.run_hooks(HookType::Mount)),
     step("check for an overmounted root", has_rootfs, child::check_overmount),
