@@ -4,6 +4,7 @@
 
 mod apparmor;
 mod attach;
+mod autostart;
 mod bad_input;
 mod cgroup;
 mod config;
@@ -17,6 +18,7 @@ mod hostile;
 mod info;
 mod inside;
 mod interop;
+mod keys;
 mod kill;
 mod limits;
 mod ls;
@@ -26,4 +28,5 @@ mod run;
 mod start;
 mod stop;
 mod systemd;
+mod update_config;
 mod wait;

@@ -37,6 +37,7 @@ pub struct Command {
 /// All commands in the order of the help.
 pub static COMMANDS: &[&Command] = &[
     &commands::attach::COMMAND,
+    &commands::autostart::COMMAND,
     &commands::cgroup::COMMAND,
     &commands::config::COMMAND,
     &commands::console::COMMAND,

@@ -35,3 +35,14 @@ pub fn patience(limit: Duration) -> Duration {
     let factor = std::env::var("LXC_TEST_PATIENCE").ok().and_then(|f| f.parse().ok());
     limit * factor.unwrap_or(1)
 }
+
+/// The keys of lxc.container.conf(5), as the manual page lists them.
+///
+/// # Panics
+/// When the page cannot be read.
+pub fn manual_keys() -> Vec<String> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../man/man5/lxc.container.conf.5");
+    let text = std::fs::read_to_string(page).expect("read the manual page of the keys");
+    let names = text.lines().filter_map(|l| l.strip_prefix("\\fB")?.split("\\fR").next());
+    names.filter(|n| n.starts_with("lxc.")).map(|n| n.replace("\\-", "-")).collect()
+}

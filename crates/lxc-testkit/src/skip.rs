@@ -14,6 +14,7 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(ours)`: our commands are installed (`cargo xtask test` does that);
 /// * `needs!(peer)`: the distribution's LXC is installed;
 /// * `needs!(program "name")`: a program is in `PATH`;
+/// * `needs!(file "/path")`: a file or directory exists;
 /// * `needs!(cgroup_v1)`: a hierarchy of that kind is mounted;
 /// * `needs!(cgroup2 "memory")`: the host has cgroup v2 alone, with that controller; `needs!(cgroup2 "")` with
 ///   any;
@@ -52,6 +53,11 @@ pub fn peer() -> Reason {
 /// See [`needs!`].
 pub fn program(name: &str) -> Reason {
     in_path(name).map(drop).ok_or(format!("needs the program {name}"))
+}
+
+/// See [`needs!`].
+pub fn file(path: &str) -> Reason {
+    Path::new(path).exists().then_some(()).ok_or(format!("needs {path}"))
 }
 
 /// See [`needs!`].

@@ -1,6 +1,7 @@
 //! One file per command: its options, and what it does.
 
 pub mod attach;
+pub mod autostart;
 pub mod cgroup;
 pub mod config;
 pub mod console;

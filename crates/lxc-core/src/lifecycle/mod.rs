@@ -1,5 +1,6 @@
 //! What is done with a container as a whole. Each file is one operation on [`crate::Container`].
 
+pub mod autostart;
 pub mod configure;
 pub mod create;
 pub mod destroy;

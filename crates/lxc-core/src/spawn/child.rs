@@ -218,6 +218,9 @@ pub fn core_scheduling(_: &mut Child<'_>) -> Result<()> {
     match rustix::thread::create_core_scheduling_cookie(own, Scope::ThreadGroup) {
         // No simultaneous multi-threading: there is nothing to share.
         Ok(()) | Err(Errno::NODEV) => Ok(()),
+        Err(Errno::INVAL) => Err(Error::unsupported(
+            "lxc.sched.core = 1: this kernel has no core scheduling (5.14, CONFIG_SCHED_CORE)",
+        )),
         Err(e) => Err(Error::os("create a core scheduling cookie", e)),
     }
 }

@@ -47,8 +47,10 @@ const OPTIONS: &[Opt] = &[
     long("strict", Arg::No, "check: warnings count as errors"),
 ];
 
+type Run = fn(&Context) -> anyhow::Result<i32>;
+
 /// What can be done with a container's configuration.
-const SUBCOMMANDS: &[(&str, fn(&Context) -> anyhow::Result<i32>)] = &[
+const SUBCOMMANDS: &[(&str, Run)] = &[
     ("check", check::run),
     ("show", show::run),
     ("get", edit::get),
