@@ -1,5 +1,7 @@
 //! lxc-config.
 
+use std::path::Path;
+
 use lxc_testkit::{Lxcpath, Suite, needs};
 
 #[test]
@@ -201,4 +203,58 @@ fn a_dry_run_starts_nothing() {
     );
     assert_eq!(dir.state(&suite, &name), "STOPPED");
     assert!(dir.leftovers(&name).is_empty());
+}
+
+/// All configurations that packages bring are read as they are, and written back to the byte.
+#[test]
+fn packaged_configurations_are_read() {
+    needs!(root, ours, peer);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let name = dir.name("packaged");
+    std::fs::create_dir(dir.join(&name)).unwrap();
+    let file = dir.join(&name).join("config");
+    let run = |words: &[&str]| suite.run("lxc-config", &[words, &["-P", dir.arg(), "-n", &name]].concat());
+    let own = suite.path("../share/lxc/config");
+    let mut read = 0;
+    for base in [Path::new("/usr/share/lxc/config"), &own, Path::new("/etc/lxc")] {
+        for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+            let path = entry.path();
+            // lxc.conf has another grammar.
+            let is_ours = path.extension().is_some_and(|e| e == "conf") && !path.ends_with("lxc.conf");
+            if !is_ours {
+                continue;
+            }
+            std::fs::copy(&path, &file).unwrap();
+            run(&["show", "--resolved"]).ok();
+            assert_eq!(run(&["show"]).ok(), std::fs::read_to_string(&path).unwrap(), "{}", path.display());
+            // A change that is taken back leaves the file as it was.
+            run(&["set", "lxc.ephemeral", "1"]).ok();
+            run(&["unset", "lxc.ephemeral"]).ok();
+            assert_eq!(run(&["show"]).ok(), std::fs::read_to_string(&path).unwrap(), "{}", path.display());
+            read += 1;
+        }
+    }
+    assert!(read > 20, "only {read} files were found");
+}
+
+/// What a template of the peer makes is read, and checked, without a word.
+#[test]
+fn what_templates_make_is_read() {
+    needs!(root, ours, peer, program "busybox");
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let mut made = 0;
+    for template in ["busybox", "none"] {
+        let name = dir.name(template);
+        let created = dir.run(&Suite::peer(), "lxc-create", &name, &["-t", template]);
+        if created.code != 0 {
+            continue;
+        }
+        let text = std::fs::read_to_string(dir.join(&name).join("config")).unwrap();
+        let run =
+            |words: &[&str]| suite.run("lxc-config", &[words, &["-P", dir.arg(), "-n", &name]].concat());
+        assert_eq!(run(&["show"]).ok(), text);
+        run(&["show", "--resolved"]).ok();
+        made += 1;
+    }
+    assert!(made > 0, "no template of the peer made a container");
 }

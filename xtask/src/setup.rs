@@ -18,8 +18,10 @@ pub enum For {
 }
 
 const BUILDING: &[&str] = &["gcc", "libc6-dev"];
-/// busybox-static and mmdebstrap make the systems that are started, lxc is the peer.
-const TESTS: &[&str] = &["busybox-static", "lxc", "mmdebstrap", "util-linux"];
+/// busybox-static and mmdebstrap make the systems that are started, lxc is the peer, lxc-templates has configurations
+/// that containers include.
+const TESTS: &[&str] =
+    &["busybox-static", "iproute2", "lxc", "lxc-templates", "mmdebstrap", "python3", "util-linux"];
 const VM: &[&str] =
     &["e2fsprogs", "mmdebstrap", "qemu-system-x86", "qemu-utils", "tar", "util-linux", "xz-utils"];
 
@@ -97,6 +99,8 @@ fn program_of(package: &str) -> &str {
     match package {
         "busybox-static" => "busybox",
         "lxc" => "lxc-start",
+        "lxc-templates" => "lxc-start",
+        "iproute2" => "ip",
         "util-linux" => "setpriv",
         "libc6-dev" => "gcc",
         "e2fsprogs" => "mke2fs",

@@ -25,7 +25,8 @@ fn main() -> anyhow::Result<()> {
     }
     files.push((Path::new(man).join("man1/lxc.1"), overview_page()));
     files.push((Path::new(man).join("man5/lxc.container.conf.5"), keys_page()));
-    files.push((Path::new(man).join("man5/lxc.conf.5"), global_page()));
+    files.push((Path::new(man).join("man5/lxc.system.conf.5"), global_page()));
+    files.push((Path::new(man).join("man5/lxc.conf.5"), files_page()));
     files.push((Path::new(completions).join("lxc"), bash()));
     for (path, text) in files {
         if check {
@@ -84,15 +85,7 @@ fn command_page(command: &Command) -> String {
     for o in all_options(command) {
         page.control("TP", []).text(option_text(&o)).text([roman(format!("{}.", o.help))]);
     }
-    page.control("SH", ["SEE ALSO"]);
-    page.text([
-        bold("lxc"),
-        roman("(1), "),
-        bold("lxc.container.conf"),
-        roman("(5), "),
-        bold("lxc.conf"),
-        roman("(5)"),
-    ]);
+    see_also(&mut page, &["lxc(1)", "lxc.container.conf(5)", "lxc.system.conf(5)"]);
     page.render()
 }
 
@@ -130,11 +123,22 @@ fn keys_page() -> String {
         page.control("br", []);
         page.text([roman(format!("Default: {}. Since LXC {}.", key.default, key.since))]);
     }
+    page.control("SH", ["NAMES OF LXC 1 AND 2"]);
+    paragraphs(
+        &mut page,
+        "Files that were written for LXC 1 and 2 are read, with a warning for each old name; lxc-update-config(1) gives \
+         them the names of today. lxc.network.N.X and lxc.network.X are lxc.net.N.X, and lxc.limit.X is lxc.prlimit.X.",
+    );
+    for key in lxc_config::LEGACY_KEYS {
+        let now = key.replacement.map_or("has no effect any more".to_string(), |new| format!("is now {new}"));
+        page.control("TP", []).text([bold(key.name)]).text([roman(format!("{now}."))]);
+    }
+    see_also(&mut page, &["lxc(1)", "lxc-config(1)", "lxc-update-config(1)", "lxc.system.conf(5)"]);
     page.render()
 }
 
 fn global_page() -> String {
-    let mut page = begin("lxc.conf", "5", "lxc.conf", "settings of all containers");
+    let mut page = begin("lxc.system.conf", "5", "lxc.system.conf", "settings of all containers");
     page.control("SH", ["DESCRIPTION"]);
     paragraphs(
         &mut page,
@@ -146,6 +150,59 @@ fn global_page() -> String {
         page.control("TP", []).text([bold(key.name)]).text([roman(key.doc)]);
     }
     page.render()
+}
+
+/// The page that leads to the two others.
+fn files_page() -> String {
+    let mut page = begin("lxc.conf", "5", "lxc.conf", "configuration files of LXC");
+    page.control("SH", ["DESCRIPTION"]);
+    paragraphs(
+        &mut page,
+        "There are two kinds of files, of different grammars.\n\n\
+         lxc.system.conf(5) is about the system: where containers are kept, and what holds for all of them. Root's is \
+         /etc/lxc/lxc.conf, that of others ~/.config/lxc/lxc.conf.\n\n\
+         lxc.container.conf(5) is about one container. Its own is the file config in the directory of the container; \
+         a new container begins with a copy of /etc/lxc/default.conf, or ~/.config/lxc/default.conf.",
+    );
+    page.control("SH", ["FILES"]);
+    for (file, text) in [
+        ("/etc/lxc/lxc.conf, ~/.config/lxc/lxc.conf", "Settings of the system."),
+        ("/etc/lxc/default.conf, ~/.config/lxc/default.conf", "What new containers begin with."),
+        ("/var/lib/lxc/NAME/config, ~/.local/share/lxc/NAME/config", "The configuration of a container."),
+        (
+            "share/lxc/config",
+            "What configurations include: common.conf, userns.conf, nesting.conf and others.",
+        ),
+    ] {
+        page.control("TP", []).text([bold(file)]).text([roman(text)]);
+    }
+    see_also(
+        &mut page,
+        &["lxc.container.conf(5)", "lxc.system.conf(5)", "lxc-config(1)", "lxc-update-config(1)"],
+    );
+    page.render()
+}
+
+fn see_also(page: &mut Roff, pages: &[&str]) {
+    page.control("SH", ["SEE ALSO"]);
+    let mut line = Vec::new();
+    for (at, name) in pages.iter().enumerate() {
+        let (title, section) = name.split_once('(').unwrap_or((name, ""));
+        line.extend([
+            bold(title),
+            roman(format!("({section}{}", if at + 1 < pages.len() { ", " } else { "" })),
+        ]);
+    }
+    page.text(line);
+}
+
+/// Names of keys for completion: those with a name of the user's choice end in a dot.
+fn key_names() -> String {
+    let names = lxc_config::keys().map(|key| match key.sub {
+        lxc_config::Sub::None => key.name.replace("<n>", "0"),
+        _ => format!("{}.", key.name),
+    });
+    names.collect::<Vec<_>>().join(" ")
 }
 
 /// Completion of bash(1): options from the tables, names of containers from lxc-ls.
@@ -184,6 +241,18 @@ _lxc() {{
     -P | --lxcpath | --dir | --rootfs) compopt -o dirnames; return ;;
     -f | --rcfile | -o | --logfile | --config) compopt -o default; return ;;
     esac
+    case \"$command ${{COMP_WORDS[COMP_CWORD - 1]}}\" in
+    \"config get\" | \"config set\" | \"config unset\" | *\" -s\" | *\" --define\")
+        COMPREPLY=($(compgen -W \"{}\" -- \"$current\"))
+        [[ ${{COMPREPLY-}} == *. ]] && compopt -o nospace
+        return
+        ;;
+    \"config config\" | \"config lxc-config\")
+        COMPREPLY=($(compgen -W \"check show get set unset edit -l $(lxc-config -l 2>/dev/null)\" -- \"$current\"))
+        return
+        ;;
+    *\" -n\" | *\" --name\") COMPREPLY=($(compgen -W \"$(lxc-ls -1 2>/dev/null)\" -- \"$current\")); return ;;
+    esac
     if [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W \"$(_lxc_options \"$command\")\" -- \"$current\"))
     elif [ \"$COMP_CWORD\" -ge \"$first\" ] && [ \"$command\" != config ]; then
@@ -193,7 +262,8 @@ _lxc() {{
 
 complete -F _lxc lxc
 ",
-        names.join(" ")
+        names.join(" "),
+        key_names()
     ));
     for command in COMMANDS.iter().filter(|c| c.linked) {
         out.push_str(&format!("complete -F _lxc lxc-{}\n", command.name));

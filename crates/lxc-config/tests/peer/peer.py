@@ -43,10 +43,12 @@ def answer(operation, fields):
         return bool(method(CLEAR, ctypes.c_bool, ctypes.c_char_p)(container, *arguments))
     if operation == "load":
         return bool(method(LOAD, ctypes.c_bool, ctypes.c_char_p)(container, *arguments))
+    if operation == "save":
+        return bool(method(SAVE, ctypes.c_bool, ctypes.c_char_p)(container, *arguments))
     if operation == "get":
         return text(GET, arguments[0])
     if operation == "keys":
-        return text(KEYS, arguments[0])
+        return text(KEYS, arguments[0] or None)
     if operation == "supported":
         return bool(lib.lxc_config_item_is_supported(arguments[0]))
     raise ValueError(operation)

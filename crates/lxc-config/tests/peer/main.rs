@@ -2,6 +2,8 @@
 //! and bad values must be accepted, refused and returned alike, but for the differences that [`explained`]
 //! knows.
 
+mod sequences;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -273,9 +275,10 @@ fn peer(script: &str) -> Option<Vec<Answer>> {
 
 #[test]
 fn answers_are_those_of_upstream() {
+    lxc_testkit::needs!(program "python3");
     if peer("new\n").is_none() {
-        let _ = writeln!(std::io::stderr(), "skipped: python3 or upstream's liblxc.so.1 is not installed");
-        return;
+        fn here() {}
+        return lxc_testkit::skip::record(std::any::type_name_of_val(&here), "needs upstream's liblxc.so.1");
     }
     let all = all_series();
     let script: String = all.iter().map(Series::script).collect();
