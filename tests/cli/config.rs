@@ -150,6 +150,32 @@ fn many_at_once_lose_nothing() {
     assert_eq!(text.lines().count(), 21, "{text}");
 }
 
+/// Killed at any instant, a change is made as a whole or not at all, and leaves nothing that stays.
+#[test]
+fn a_change_that_is_killed_is_whole_or_not_at_all() {
+    needs!(ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let name = dir.name("killed");
+    std::fs::create_dir(dir.join(&name)).unwrap();
+    let file = dir.join(&name).join("config");
+    let long = "# a comment that makes the file longer than a page\n".repeat(200);
+    std::fs::write(&file, format!("{long}lxc.uts.name = n0\n")).unwrap();
+    let value = |n: u32| format!("n{n}");
+    for n in 1..=60 {
+        let before = std::fs::read_to_string(&file).unwrap();
+        let set =
+            suite.spawn("lxc-config", &["set", "lxc.uts.name", &value(n), "-P", dir.arg(), "-n", &name]);
+        std::thread::sleep(std::time::Duration::from_micros(u64::from(n) * 60));
+        set.signal(rustix::process::Signal::KILL);
+        drop(set);
+        let after = std::fs::read_to_string(&file).unwrap();
+        let new = format!("{long}lxc.uts.name = {}\n", value(n));
+        assert!(after == before || after == new, "{}", &after[after.len().saturating_sub(200)..]);
+    }
+    suite.run("lxc-config", &["set", "lxc.uts.name", "last", "-P", dir.arg(), "-n", &name]).ok();
+    assert_eq!(std::fs::read_dir(dir.join(&name)).unwrap().count(), 1);
+}
+
 #[test]
 fn an_editor_changes_what_can_be_read() {
     needs!(ours);

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FlockOperation};
 
 use crate::error::{Doing, Error, Result};
 
@@ -36,28 +39,58 @@ pub fn read_text(path: impl AsRef<Path>) -> lxc_sys::Result<String> {
 }
 
 /// Replaces a file: whoever reads it sees the old contents or the new, also after power failed.
-/// An existing file's mode and owner are kept; a new one gets `mode`.
+/// An existing file's mode and owner are kept; a new one gets `mode`. What a killed replacement left is removed.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let what = || format!("write {}", path.display());
     // A link is followed: the file that it names is the one to replace.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let dir = path.parent().ok_or_else(|| Error::invalid(what()))?;
-    let name = path.file_name().ok_or_else(|| Error::invalid(what()))?.to_string_lossy();
-    let temporary = dir.join(format!(".{name}.{}", rustix::process::getpid().as_raw_nonzero()));
+    let name = path.file_name().ok_or_else(|| Error::invalid(what()))?.to_string_lossy().into_owned();
+    let prefix = format!(".{name}.");
+    let temporary = dir.join(format!("{prefix}{}", rustix::process::getpid().as_raw_nonzero()));
     let write = || -> std::io::Result<()> {
-        let mut file = File::options().write(true).create_new(true).mode(mode).open(&temporary)?;
+        remove_abandoned(dir, &prefix);
+        let mut file = new_file(dir, &temporary, mode)?;
         if let Ok(old) = std::fs::metadata(path) {
             std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
             file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o7777))?;
         }
         file.write_all(bytes)?;
         file.sync_all()?;
+        if !temporary.exists() {
+            let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+            rustix::fs::linkat(CWD, &*source, CWD, &temporary, AtFlags::SYMLINK_FOLLOW)?;
+        }
         std::fs::rename(&temporary, path)?;
         File::open(dir)?.sync_all()
     };
     write().doing(what).inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })
+}
+
+/// A new file, locked. It has no name until it is complete, where the file system can do that.
+fn new_file(dir: &Path, name: &Path, mode: u32) -> std::io::Result<File> {
+    let unnamed = File::options().write(true).mode(mode).custom_flags(libc::O_TMPFILE).open(dir);
+    let file = unnamed.or_else(|_| File::options().write(true).create_new(true).mode(mode).open(name))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
+/// Removes new files that nobody has locked: whoever made them was killed.
+fn remove_abandoned(dir: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let file_name = entry.file_name();
+        let pid = file_name.to_str().and_then(|n| n.strip_prefix(prefix));
+        if !pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit())) {
+            continue;
+        }
+        let abandoned = File::open(entry.path())
+            .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if abandoned {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -73,5 +106,16 @@ mod tests {
         replace(&path, b"b", 0o640).expect("the same file");
         assert_eq!(std::fs::metadata(&path).expect("the file").mode() & 0o777, 0o604);
         assert_eq!(std::fs::read_dir(dir.path()).expect("the directory").count(), 1);
+    }
+
+    #[test]
+    fn what_was_left_is_removed() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("config");
+        std::fs::write(dir.path().join(".config.1"), "half").expect("a leftover");
+        let busy = File::create(dir.path().join(".config.2")).expect("one that is being written");
+        rustix::fs::flock(&busy, FlockOperation::LockExclusive).expect("a lock");
+        replace(&path, b"a", 0o640).expect("a new file");
+        assert!(!dir.path().join(".config.1").exists() && dir.path().join(".config.2").exists());
     }
 }
