@@ -134,8 +134,13 @@ impl GroupSet {
                 let enabled = read_at(hierarchy.base_dir.as_fd(), &file).unwrap_or_default();
                 let missing = |c: &String| !enabled.split_ascii_whitespace().any(|e| e == c);
                 if hierarchy.controllers.iter().any(missing) {
-                    write_at(hierarchy.base_dir.as_fd(), &file, &all)
-                        .doing(|| format!("write {all} to {file} below {}", hierarchy.mount.display()))?;
+                    let what = || format!("write {all} to {file} below {}", hierarchy.mount.display());
+                    match write_at(hierarchy.base_dir.as_fd(), &file, &all) {
+                        // A cgroup with processes in it hands no controllers on. Without them the container
+                        // has no limits; one that wants some is refused when they are written.
+                        Err(e @ Errno::BUSY) => log::warn!("{}", Error::os(what(), e)),
+                        result => result.doing(what)?,
+                    }
                 }
             }
         }

@@ -62,7 +62,7 @@ pub fn apply_v2(layout: &Layout, set: &GroupSet, items: &[(String, String)]) -> 
             let hierarchy = &layout.hierarchies[group.hierarchy];
             let hint = || {
                 format!(
-                    "the base cgroup {}/{} has the controllers: {}",
+                    "the base cgroup {}/{} has the controllers {}, which it hands on while no process is in it",
                     hierarchy.mount.display(),
                     hierarchy.base,
                     hierarchy.controllers.join(" ")
