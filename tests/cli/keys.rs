@@ -33,9 +33,8 @@ const UNSEEN: &[(&str, &str)] = &[
     ("lxc.net.<n>.veth.vlan.id", "refused until it is there"),
     ("lxc.net.<n>.veth.vlan.tagged.id", "refused until it is there"),
     ("lxc.net.<n>.vlan.id", "the type is not there yet"),
-    ("lxc.seccomp.allow_nesting", "needs policies, which are not there yet"),
-    ("lxc.seccomp.notify.cookie", "needs policies, which are not there yet"),
-    ("lxc.seccomp.notify.proxy", "needs policies, which are not there yet"),
+    ("lxc.seccomp.notify.cookie", "the action notify is not there yet"),
+    ("lxc.seccomp.notify.proxy", "the action notify is not there yet"),
     ("lxc.selinux.context", "no host with SELinux"),
     ("lxc.selinux.context.keyring", "no host with SELinux"),
 ];

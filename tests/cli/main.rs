@@ -25,6 +25,7 @@ mod ls;
 mod monitor;
 mod monitord;
 mod run;
+mod seccomp;
 mod start;
 mod stop;
 mod systemd;

@@ -50,6 +50,7 @@ pub static COMMANDS: &[&Command] = &[
     &commands::monitor::COMMAND,
     &commands::monitord::COMMAND,
     &commands::run::COMMAND,
+    &commands::seccomp::COMMAND,
     &commands::start::COMMAND,
     &commands::stop::COMMAND,
     &commands::freeze::UNFREEZE,

@@ -23,6 +23,7 @@ pub mod paths;
 pub mod plan;
 pub mod protocol;
 pub mod rootfs;
+pub mod seccomp;
 pub mod source;
 pub mod spawn;
 pub mod state;

@@ -12,6 +12,7 @@ pub mod exec;
 pub mod lock;
 pub mod mount;
 pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod title;

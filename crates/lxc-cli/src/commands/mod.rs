@@ -14,6 +14,7 @@ pub mod ls;
 pub mod monitor;
 pub mod monitord;
 pub mod run;
+pub mod seccomp;
 pub mod start;
 pub mod stop;
 pub mod update_config;

@@ -54,6 +54,9 @@ fn prepare(context: &Context, options: &Options) -> Result<()> {
     if context.no_new_privs {
         rustix::thread::set_no_new_privs(true).doing(|| "set no_new_privs")?;
     }
+    if let Some(filter) = &context.filter {
+        lxc_sys::seccomp::set_filter(filter).doing(|| "load the seccomp filter")?;
+    }
     if let Some(terminal) = &context.terminal {
         use_terminal(terminal)?;
     }

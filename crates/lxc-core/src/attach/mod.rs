@@ -11,8 +11,9 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use lxc_config::NamespaceKind;
+use lxc_config::{NamespaceKind, Seccomp};
 use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
+use lxc_sys::seccomp::Instruction;
 use lxc_sys::{Errno, process, signal, socket};
 use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -112,6 +113,8 @@ struct Context {
     groups: AttachGroups,
     personality: Option<bool>,
     no_new_privs: bool,
+    /// lxc.seccomp.profile, for a command that is confined like the container.
+    filter: Option<Vec<Instruction>>,
     /// What to change the label to.
     label: Option<String>,
     init: InitStatus,
@@ -196,14 +199,16 @@ impl Container {
             None => options.personality,
             Some(arch) => arch.item()?.map(|arch| arch == "i686"),
         };
-        if let Some(profile) = seccomp
-            && profile.item()?.is_some()
-        {
-            return Err(Error::unsupported(
-                "the container is confined by a seccomp policy, which this version cannot apply",
-            )
-            .with_hint("attach without it by -e LSM, if you trust the command"));
-        }
+        let filter = match seccomp {
+            Some(profile) => match profile.item()? {
+                Some(profile) if !profile.is_empty() => {
+                    let keys = &self.config.values.seccomp;
+                    crate::plan::filter(&Seccomp { profile: Some(profile.into()), ..keys.clone() })?
+                }
+                _ => None,
+            },
+            None => None,
+        };
         if self.config.values.sched_core {
             let from = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::NotRunning, "init has no pid"))?;
             share_core_cookie(from)?;
@@ -216,6 +221,7 @@ impl Container {
             groups,
             personality,
             no_new_privs,
+            filter,
             label,
             init,
             environment: crate::plan::Environment::resolve(&self.config.values).runtime,

@@ -17,9 +17,11 @@ pub mod network;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use lxc_config::{Caps, Config, HookType, MountAuto, NamespaceKind, Values};
+use lxc_config::{Caps, Config, HookType, MountAuto, NamespaceKind, Seccomp, Values};
+use lxc_sys::seccomp::Instruction;
 
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
+use crate::seccomp;
 pub use cgroup::CgroupPlan;
 pub use environment::Environment;
 pub use host::Host;
@@ -88,6 +90,8 @@ pub struct Plan {
     pub console: bool,
     /// The security label of init.
     pub label: LabelPlan,
+    /// What the kernel lets init call; absent where nothing is said, or a filter of the host's is in force.
+    pub filter: Option<Vec<Instruction>>,
 }
 
 impl Plan {
@@ -126,6 +130,7 @@ impl Plan {
                 drop_capabilities: drop_list(&values.caps, host.last_capability),
                 limits: limits::resolve(values)?,
                 console: values.console.path.as_deref() != Some(Path::new("none")),
+                filter: filter(&values.seccomp)?,
                 label: LabelPlan::resolve(&values.apparmor, lxcpath, name, host)?,
                 rootfs,
                 options,
@@ -258,19 +263,25 @@ fn require_mount_namespace(values: &Values, namespaces: &Namespaces) -> Result<(
     }
 }
 
+/// The program of `lxc.seccomp.profile`.
+pub fn filter(keys: &Seccomp) -> Result<Option<Vec<Instruction>>> {
+    let Some(profile) = &keys.profile else { return Ok(None) };
+    if !keys.allow_nesting && seccomp::is_confined() {
+        log::info!("lxc.seccomp.profile is not in force: this process is under a filter already");
+        return Ok(None);
+    }
+    let what = || format!("lxc.seccomp.profile = {}", profile.display());
+    seccomp::load(profile).map(Some).doing(what)
+}
+
 /// Keys that this version knows but does not carry out yet: a container that asks for protection
 /// must not run without it.
 fn refuse_other_issues(values: &Values, host: &Host) -> Result<()> {
-    let refuse = |key: &str, what: &str| {
-        Err(Error::unsupported(format!("{key}: {what} is not supported by this version")))
-    };
-    if values.seccomp.profile.is_some() {
-        return refuse("lxc.seccomp.profile", "a seccomp policy")
-            .map_err(|e| e.with_hint("unset it with `-s lxc.seccomp.profile=` to start without the filter"));
-    }
     // Only where AppArmor is not in charge: one of them labels.
     if host.selinux && host.apparmor.is_none() && values.selinux_context.is_some() {
-        return refuse("lxc.selinux.context", "a SELinux context");
+        return Err(Error::unsupported(
+            "lxc.selinux.context: a SELinux context is not supported by this version",
+        ));
     }
     Ok(())
 }

@@ -138,6 +138,7 @@ pub static SCRIPT: &[Entry] = &[
     step("capability bounding set", |p| !p.drop_capabilities.is_empty(), child::drop_bounding_set),
     step("security label", |p| p.label.changes(), child::change_label),
     step("no_new_privs", |p| p.values.no_new_privs, child::no_new_privs),
+    step("seccomp", |p| p.filter.is_some(), child::set_filter),
     step("start hooks", |p| hook(p, HookType::Start), child::start_hooks),
     step("new session", always, child::new_session),
     step("working directory", |p| p.values.init.cwd.is_some(), child::change_directory),

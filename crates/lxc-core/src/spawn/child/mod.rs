@@ -4,6 +4,8 @@
 //! clone3 made; the comment of each step says where it runs from then on. It has not executed
 //! anything yet, so whatever fails here is reported with its cause and the container never was.
 
+mod terminals;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,7 @@ use crate::network;
 use crate::plan::{Plan, limits, namespaces};
 use crate::rootfs::Root;
 use crate::terminal::pty::Pty;
+pub use terminals::{send_descriptors, set_up_terminals};
 
 /// What the monitor prepared before clone3; the child has copies of the descriptors.
 #[derive(Debug)]
@@ -412,49 +415,6 @@ pub fn check_start_hooks(child: &mut Child<'_>) -> Result<()> {
     Ok(())
 }
 
-/// devpts, console, ttys and the links of /dev (spec: attach and console, section 7).
-pub fn set_up_terminals(child: &mut Child<'_>) -> Result<()> {
-    let plan = child.plan;
-    let values = &plan.values;
-    let root = child.root()?;
-    // Without a root file system of its own the container sees the host's /dev, which stays as it is.
-    let dev = match &plan.rootfs {
-        Some(_) if values.pty_max > 0 || root.exists("dev") => Some(root.below("dev")?),
-        _ => None,
-    };
-    let devpts = match &dev {
-        Some(dev) if values.pty_max > 0 => Some(dev::mount_devpts(dev, plan.devpts_max())?),
-        _ => None,
-    };
-    let console_is_hosts = plan.console_is_hosts();
-    let console = match (&devpts, console_is_hosts) {
-        _ if !plan.console => None,
-        (Some(devpts), false) => Some(Pty::open_in(devpts.as_fd())?),
-        _ => child.inputs.console.take(),
-    };
-    let ttys = match &devpts {
-        Some(devpts) => {
-            (0..values.tty_max).map(|_| Pty::open_in(devpts.as_fd())).collect::<Result<Vec<_>>>()?
-        }
-        None => std::mem::take(&mut child.inputs.ttys),
-    };
-    if let Some(dev) = &dev {
-        let tty_dir = values.tty_dir.as_deref().filter(|d| !d.is_empty());
-        if let Some(console) = &console {
-            dev::bind_console(dev, console, console_is_hosts, tty_dir)?;
-        }
-        for (i, tty) in ttys.iter().enumerate().filter(|_| plan.boots()) {
-            dev::bind_tty(dev, tty, devpts.is_none(), i + 1, tty_dir)?;
-        }
-        dev::make_links(dev)?;
-    }
-    child.devpts = devpts;
-    child.console = console;
-    child.console_is_hosts = console_is_hosts;
-    child.ttys = ttys;
-    Ok(())
-}
-
 /// From here on `/` is the container's.
 pub fn pivot(child: &mut Child<'_>) -> Result<()> {
     pivoting::pivot(child.root()?)?;
@@ -534,6 +494,14 @@ pub fn no_new_privs(_: &mut Child<'_>) -> Result<()> {
     rustix::thread::set_no_new_privs(true).doing(|| "set no_new_privs")
 }
 
+/// lxc.seccomp.profile: from here on also for what this process does itself.
+pub fn set_filter(child: &mut Child<'_>) -> Result<()> {
+    match &child.plan.filter {
+        Some(filter) => lxc_sys::seccomp::set_filter(filter).doing(|| "load the seccomp filter"),
+        None => Ok(()),
+    }
+}
+
 /// Inside the container's root: hooks of the container itself.
 pub fn start_hooks(child: &mut Child<'_>) -> Result<()> {
     let ttys = finish::tty_names(&child.ttys);
@@ -564,23 +532,6 @@ pub fn change_directory(child: &mut Child<'_>) -> Result<()> {
         rustix::process::chdir(dir).doing(what)?;
     }
     Ok(())
-}
-
-/// Hands the monitor copies of what it keeps for as long as the container runs.
-pub fn send_descriptors(child: &mut Child<'_>) -> Result<()> {
-    let namespaces = std::mem::take(&mut child.late_namespaces);
-    let devpts = child.devpts.take();
-    let mut list: Vec<_> = namespaces.iter().map(|(role, fd)| (*role, fd.as_fd())).collect();
-    list.extend(devpts.iter().map(|fd| (Role::Devpts, fd.as_fd())));
-    for (pty, ptx_role, pty_role) in child
-        .console
-        .iter()
-        .map(|c| (c, Role::ConsolePtx, Role::ConsolePty))
-        .chain(child.ttys.iter().map(|t| (t, Role::TtyPtx, Role::TtyPty)))
-    {
-        list.extend([(ptx_role, pty.ptx.as_fd()), (pty_role, pty.pty.as_fd())]);
-    }
-    child.channel.send_descriptors(&list)
 }
 
 /// Joins namespaces of other containers; in the process that makes the child, before clone3.

@@ -1,0 +1,64 @@
+//! Seccomp policies (spec: security, section 4): the file is parsed into rules, the rules are compiled into one BPF
+//! program for all architectures of the host, and the kernel gets that before init is executed.
+//!
+//! The compiler is ours and not libseccomp's, which would be the one C library that a build needs; names of calls
+//! come from the tables of the crate `syscalls`.
+
+pub mod arch;
+pub mod compile;
+pub mod policy;
+
+use std::path::Path;
+
+use lxc_sys::seccomp::Instruction;
+
+use crate::error::{Doing, Error, Result};
+use policy::{Action, Policy};
+
+/// Reads and parses a policy.
+///
+/// # Errors
+/// File, line and what is wrong there.
+pub fn read(file: &Path) -> Result<Policy> {
+    let text = std::fs::read_to_string(file).doing(|| format!("read {}", file.display()))?;
+    policy::parse(&text).map_err(|e| Error::invalid(format!("{}:{}: {}", file.display(), e.line, e.reason)))
+}
+
+/// Reads a policy as a program for the kernel.
+///
+/// # Errors
+/// The policy cannot be read, or asks for what this version does not have.
+pub fn load(file: &Path) -> Result<Vec<Instruction>> {
+    let policy = read(file)?;
+    if let Some(rule) = policy.rules.iter().find(|r| r.action == Action::Notify) {
+        return Err(Error::unsupported(format!(
+            "{}:{}: the action notify is not supported by this version",
+            file.display(),
+            rule.line
+        )));
+    }
+    compile::compile(&policy).doing(|| format!("compile {}", file.display()))
+}
+
+/// Whether the calling process is under a filter already.
+pub fn is_confined() -> bool {
+    let status = crate::files::read_text("/proc/self/status").unwrap_or_default();
+    status.lines().find_map(|l| l.strip_prefix("Seccomp:")).is_some_and(|mode| mode.trim() != "0")
+}
+
+/// What a policy comes to on this host, a line each: for people.
+pub fn explain(policy: &Policy) -> String {
+    let mut out = format!("what no rule names: {}\n", policy.default);
+    for arch in arch::HOST {
+        out += &format!("\n{} ({:#010x})\n", arch.name(), arch.audit());
+        for rule in policy.rules.iter().filter(|r| r.applies_to(*arch)) {
+            match rule.call.number(*arch) {
+                Some(number) => {
+                    out += &format!("  {:<24} {number:>5}  {}{}\n", rule.call, rule.action, rule.tests())
+                }
+                None => out += &format!("  {:<24}     -  no such call\n", rule.call.to_string()),
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,179 @@
+//! Seccomp policies.
+
+use lxc_testkit::{Lxcpath, Output, Suite, needs};
+
+/// Runs perl, of the host, under a policy.
+fn under(suite: &Suite, policy: &str, script: &str) -> Output {
+    let dir = Lxcpath::new();
+    let file = dir.join("policy");
+    std::fs::write(&file, policy).unwrap();
+    let name = dir.name("seccomp");
+    std::fs::create_dir(dir.join(&name)).unwrap();
+    let config = format!(
+        "lxc.rootfs.path = dir:/\nlxc.autodev = 0\nlxc.apparmor.profile = unconfined\nlxc.seccomp.profile = {}\n",
+        file.display()
+    );
+    std::fs::write(dir.join(&name).join("config"), config).unwrap();
+    let script = script.replace("DIR", dir.arg());
+    dir.run(suite, "lxc-execute", &name, &["--", "/usr/bin/perl", "-e", &script])
+}
+
+/// mkdir(2) on x86_64 with several modes: the error number of each.
+const MKDIR: &str = r#"for $m (1, 448, 511, 512) { $p = "DIR/d$m"; $r = syscall(83, $p, $m); print "$m ", $r < 0 ? $!+0 : "made", "\n"; }"#;
+
+#[test]
+fn every_action_and_every_operator_as_with_the_peer() {
+    needs!(root, ours, program "perl");
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let mut policies: Vec<String> = ["errno 5", "errno 38", "kill", "trap"]
+        .map(|action| format!("2\ndenylist\n[all]\nmkdir {action}\n"))
+        .into();
+    for operator in ["==", "!=", "<", "<=", ">", ">="] {
+        policies.push(format!("2\ndenylist\nmkdir errno 7 [1,511,{operator}]\n"));
+    }
+    policies.push("2\ndenylist\nmkdir errno 7 [1,0x1c0,SCMP_CMP_MASKED_EQ,0x1f8]\n".into());
+    policies.push("2\ndenylist\nmkdir errno 7 [1,511,==] [0,0,==]\n".into());
+    policies.push("2\nblacklist\n[x86_64]\nmkdir errno 9\n[arm]\nmkdir errno 8\n".into());
+    for policy in &policies {
+        Suite::compare(|suite| {
+            let output = under(suite, policy, MKDIR);
+            (policy, output.code, output.stdout)
+        });
+    }
+}
+
+/// Every call with arguments that mean nothing: what the policy denies fails as it says, and all else as ever.
+#[test]
+fn the_usual_policy_call_by_call_as_with_the_peer() {
+    needs!(root, ours, program "perl");
+    let policy = std::fs::read_to_string(Suite::ours().path("../share/lxc/config/common.seccomp")).unwrap();
+    // Without those that end, stop or copy the process, or wait for the disks, or are the kernel's own affair.
+    let script = r#"%skip = map { $_ => 1 } 15, 34, 56, 57, 58, 60, 153, 162, 219, 231, 335, 336, 435;
+        for $n (0 .. 462) { next if $skip{$n}; $r = syscall($n, -1, -1, -1, -1, -1, -1); print "$n ", $r < 0 ? $!+0 : "ok", "\n"; }
+        $p = "/nonexistent"; print "umount ", syscall(166, $p, 1) < 0 ? $!+0 : "ok", " ", syscall(166, $p, 2) < 0 ? $!+0 : "ok", "\n";"#;
+    let run = |suite: &Suite| {
+        let output = under(suite, &policy, script).exits(0);
+        output.stdout.lines().map(str::to_string).collect::<Vec<_>>()
+    };
+    let ours = run(&Suite::ours());
+    for denied in ["246 1", "304 1", "175 1", "313 1", "176 1", "umount 13 2"] {
+        assert!(ours.iter().any(|l| l == denied), "{denied:?} is not in {ours:?}");
+    }
+    Suite::compare(|suite| run(suite));
+}
+
+#[test]
+fn a_system_under_the_usual_policy_is_confined_and_so_is_what_attaches() {
+    needs!(root, ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let policy = suite.path("../share/lxc/config/common.seccomp");
+    let name = dir.busybox("system").line(format!("lxc.seccomp.profile = {}", policy.display())).build();
+    dir.start(&suite, &name);
+    let status = |arguments: &[&str]| {
+        let script = ["--", "grep", "^Seccomp:", "/proc/self/status"];
+        dir.run(&suite, "lxc-attach", &name, &[arguments, &script].concat()).ok()
+    };
+    assert_eq!(dir.sh(&suite, &name, "grep ^Seccomp: /proc/1/status"), "Seccomp:\t2\n");
+    assert_eq!(status(&[]), "Seccomp:\t2\n");
+    assert_eq!(status(&["-eLSM"]), "Seccomp:\t0\n");
+    dir.run(&suite, "lxc-stop", &name, &["-r", "-t", "20"]).ok();
+    assert_eq!(status(&[]), "Seccomp:\t2\n");
+    dir.run(&suite, "lxc-stop", &name, &["-t", "20"]).ok();
+    dir.gone(&suite, &name);
+}
+
+#[test]
+fn a_policy_that_is_wrong_is_named_before_anything_is_made() {
+    needs!(root, ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    for (text, said) in [
+        ("2\ndenylist\nmkdir log\n", "policy:3: 'log' is not an action"),
+        ("5\ndenylist\n", "policy:1: the first line must be the version"),
+        ("2\ndenylist\nmkdir allow\n", "policy:3: the rule says what holds anyway"),
+    ] {
+        std::fs::write(dir.join("policy"), text).unwrap();
+        let name =
+            dir.busybox("wrong").quick().line(format!("lxc.seccomp.profile = {}/policy", dir.arg())).build();
+        let output = dir.run(&suite, "lxc-start", &name, &["-d"]).exits(1);
+        assert!(output.stderr.contains(said), "{output}");
+        dir.gone(&suite, &name);
+    }
+    let name = dir.busybox("missing").quick().line("lxc.seccomp.profile = /nonexistent").build();
+    let output = dir.run(&suite, "lxc-start", &name, &["-d"]).exits(1);
+    assert!(output.stderr.contains("read /nonexistent: No such file"), "{output}");
+}
+
+#[test]
+fn a_policy_is_explained() {
+    needs!(ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let file = dir.join("policy");
+    std::fs::write(&file, "2\ndenylist\nreject_force_umount\n[all]\nkexec_load errno 1\nnonsense kill\n")
+        .unwrap();
+    let text = suite.run("lxc", &["seccomp", "explain", file.to_str().unwrap()]).ok();
+    assert!(text.starts_with("what no rule names: allow\n"), "{text}");
+    assert!(text.contains("errno 1 (Operation not permitted)") && text.contains("no such call"), "{text}");
+    suite.run("lxc", &["seccomp", "explain", "/nonexistent"]).exits(1);
+}
+
+/// What the packaged configuration of containers says is in force.
+#[test]
+fn the_common_configuration_starts() {
+    needs!(root, ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let share = suite.path("../share/lxc/config/common.conf");
+    let name = dir.busybox("common").quick().line(format!("lxc.include = {}", share.display())).build();
+    dir.start(&suite, &name);
+    let text = dir.sh(
+        &suite,
+        &name,
+        "ls -l /dev/tty1 /dev/console | awk '{ print $NF }'; ls /dev/lxc; grep ^Seccomp: /proc/1/status",
+    );
+    assert!(text.contains("lxc/tty1\n") && text.contains("Seccomp:\t2\n"), "{text}");
+    let refused =
+        dir.run(&suite, "lxc-attach", &name, &["--", "sh", "-c", "mknod /tmp/kmsg c 1 11 && cat /tmp/kmsg"]);
+    assert!(refused.stderr.contains("not permitted"), "{refused}");
+}
+
+/// A program under a filter starts a container: only `allow_nesting` puts another upon it.
+#[test]
+fn filters_nest_where_that_is_wanted() {
+    needs!(root, ours, program "perl");
+    let inner = "2\ndenylist\nmkdir errno 5\n";
+    for (nesting, expected) in [("0", "1 made\n"), ("1", "1 5\n")] {
+        let (suite, dir) = (Suite::ours(), Lxcpath::new());
+        std::fs::write(dir.join("inner"), inner).unwrap();
+        let name = dir.name("inner");
+        std::fs::create_dir(dir.join(&name)).unwrap();
+        let config = format!(
+            "lxc.rootfs.path = dir:/\nlxc.autodev = 0\nlxc.apparmor.profile = unconfined\nlxc.seccomp.profile = {}/inner\n\
+             lxc.seccomp.allow_nesting = {nesting}\nlxc.cgroup.relative = 1\n",
+            dir.arg()
+        );
+        std::fs::write(dir.join(&name).join("config"), config).unwrap();
+        let perl = format!(
+            "$p = q({}/made); $r = syscall(83, $p, 1); print '1 ', $r < 0 ? $!+0 : 'made', qq(\\n);",
+            dir.arg()
+        );
+        // The outer one by hand: nothing else of a container stands between.
+        let load = "syscall(157, 38, 1, 0, 0, 0) == 0 or die; \
+             $f = pack('SCCLSCCLSCCLSCCL', 0x20,0,0,0, 0x15,0,1,163, 6,0,0,0x50001, 6,0,0,0x7fff0000); \
+             $g = pack('Sx6P', 4, $f); syscall(317, 1, 0, $g) == 0 or die qq(filter $!); exec @ARGV;";
+        let execute = suite.path("lxc-execute");
+        let mut command = std::process::Command::new("perl");
+        command.args(["-e", load]).arg(execute).args([
+            "-P",
+            dir.arg(),
+            "-n",
+            &name,
+            "--",
+            "/usr/bin/perl",
+            "-e",
+            &perl,
+        ]);
+        let output = lxc_testkit::Running::spawn(command).wait();
+        assert_eq!(output.stdout, expected, "{output}");
+    }
+}
