@@ -108,10 +108,10 @@ fn a_network_that_does_not_exist() {
 #[test]
 fn what_is_not_supported() {
     needs!(root, ours);
-    start_refused(
-        |b| b.line("lxc.seccomp.profile = /etc/hostname"),
-        &["lxc.seccomp.profile", "not supported"],
-    );
+    let dir = Lxcpath::new();
+    std::fs::write(dir.join("policy"), "2\ndenylist\nmkdir notify\n").unwrap();
+    let line = format!("lxc.seccomp.profile = {}/policy", dir.arg());
+    start_refused(|b| b.line(&line), &["lxc.seccomp.profile", "notify", "not supported"]);
     for kind in ["macvlan", "ipvlan", "vlan", "phys"] {
         start_refused(
             |b| b.line(format!("lxc.net.1.type = {kind}")).line("lxc.net.1.link = lo"),

@@ -30,6 +30,8 @@ fn trace(suite: &Suite, version: &str, reboot: bool) -> Vec<String> {
     dir.script(&name, "sbin/hook", &text("/log"));
     dir.start(suite, &name);
     if reboot {
+        // Before init has its handlers, the kernel drops the signal.
+        eventually("it has booted", || dir.join(&name).join("rootfs/run/booted").exists());
         dir.run(suite, "lxc-stop", &name, &["-r", "-t", "20"]).ok();
     }
     dir.kill(suite, &name);

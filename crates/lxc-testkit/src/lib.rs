@@ -43,6 +43,7 @@ pub fn patience(limit: Duration) -> Duration {
 pub fn manual_keys() -> Vec<String> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../man/man5/lxc.container.conf.5");
     let text = std::fs::read_to_string(page).expect("read the manual page of the keys");
+    let text = text.split("NAMES OF LXC 1 AND 2").next().unwrap_or_default();
     let names = text.lines().filter_map(|l| l.strip_prefix("\\fB")?.split("\\fR").next());
     names.filter(|n| n.starts_with("lxc.")).map(|n| n.replace("\\-", "-")).collect()
 }
