@@ -27,7 +27,7 @@ pub fn run(context: &Context, options: &Options, payload: &Payload, channel: &Ow
         Err(e) => e,
     };
     let status = error.errno().map_or(255, super::exec_status);
-    let _ = socket::send(channel.as_fd(), &[b"F", error.to_bytes().as_slice()].concat(), &[], false);
+    let _ = socket::send(channel.as_fd(), &[b"E", error.to_bytes().as_slice()].concat(), &[], false);
     status
 }
 

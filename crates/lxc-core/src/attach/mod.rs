@@ -159,12 +159,12 @@ impl Container {
         });
         let attached = prepared.and_then(|()| receive_attached(&ours));
         let _ = rustix::process::waitpid(Some(transient), rustix::process::WaitOptions::empty());
-        let (pid, pidfd) = attached?;
+        let (pid, pidfd, failure) = attached?;
         // It goes on when we know it.
         let Context { terminal, signal_mask, .. } = context;
         // Only the attached process keeps the other side: its end is the terminal's end.
         let terminal = terminal.map(|t| t.ptx);
-        Ok(Attached { pid, pidfd, channel: ours, terminal, signal_mask })
+        Ok(Attached { pid, pidfd, failure, channel: ours, terminal, signal_mask })
     }
 
     fn attach_context(&self, options: &Options) -> Result<Context> {
@@ -449,17 +449,24 @@ fn join_namespaces(context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn receive_attached(channel: &OwnedFd) -> Result<(Pid, OwnedFd)> {
-    let mut buffer = [0; 4096];
-    let mut message = socket::receive(channel.as_fd(), &mut buffer, RecvFlags::empty())
-        .doing(|| "wait for the attached process")?;
-    match (&buffer[..message.len], message.fds.pop()) {
-        ([b'P', pid @ ..], Some(pidfd)) => {
-            let pid = pid.try_into().ok().map(i32::from_ne_bytes).and_then(Pid::from_raw);
-            Ok((pid.ok_or_else(|| Error::new(Kind::Failed, "the attached process has no pid"))?, pidfd))
+/// What was heard of the attached process: from the transient process its pid, from itself perhaps why it ended
+/// before the payload, in whatever order.
+fn receive_attached(channel: &OwnedFd) -> Result<(Pid, OwnedFd, Option<Error>)> {
+    let mut failure = None;
+    loop {
+        let mut buffer = [0; 4096];
+        let mut message = socket::receive(channel.as_fd(), &mut buffer, RecvFlags::empty())
+            .doing(|| "wait for the attached process")?;
+        match (&buffer[..message.len], message.fds.pop()) {
+            ([b'P', pid @ ..], Some(pidfd)) => {
+                let pid = pid.try_into().ok().map(i32::from_ne_bytes).and_then(Pid::from_raw);
+                let pid = pid.ok_or_else(|| Error::new(Kind::Failed, "the attached process has no pid"))?;
+                return Ok((pid, pidfd, failure));
+            }
+            ([b'E', error @ ..], _) => failure = Some(Error::from_bytes(error)),
+            ([b'F', error @ ..], _) => return Err(Error::from_bytes(error)),
+            _ => return Err(Error::new(Kind::Failed, "the process ended while it entered the container")),
         }
-        ([b'F', error @ ..], _) => Err(Error::from_bytes(error)),
-        _ => Err(Error::new(Kind::Failed, "the process ended while it entered the container")),
     }
 }
 
@@ -470,6 +477,8 @@ pub struct Attached {
     pub pid: Pid,
     pidfd: OwnedFd,
     channel: OwnedFd,
+    /// Why the payload was not executed, where that is known already.
+    failure: Option<Error>,
     terminal: Option<OwnedFd>,
     signal_mask: signal::SignalSet,
 }
@@ -479,11 +488,13 @@ impl Attached {
     pub fn wait(mut self, options: &Options) -> Result<i32> {
         let mut buffer = [0; 4096];
         // Its end means that the payload was executed; before, why it could not be prepared.
-        let message = socket::receive(self.channel.as_fd(), &mut buffer, RecvFlags::empty());
-        let failure = match message {
-            Ok(m) if m.len > 0 && buffer[0] == b'F' => Some(Error::from_bytes(&buffer[1..m.len])),
-            _ => None,
-        };
+        let mut failure = self.failure.take();
+        if failure.is_none()
+            && let Ok(m) = socket::receive(self.channel.as_fd(), &mut buffer, RecvFlags::empty())
+            && let [b'E', error @ ..] = &buffer[..m.len]
+        {
+            failure = Some(Error::from_bytes(error));
+        }
         let mut served = Ok(());
         if failure.is_none() {
             if let Some(terminal) = self.terminal.take() {
