@@ -21,7 +21,6 @@ fn unconfined() -> Vec<Suite> {
 const UNSEEN: &[(&str, &str)] = &[
     ("lxc.apparmor.allow_incomplete", "has an effect where the kernel's AppArmor does not mediate mounts"),
     ("lxc.hook.clone", "run by copies, which are not there yet"),
-    ("lxc.keyring.session", "no program of the small systems shows the keyring of its session"),
     ("lxc.log.syslog", "goes to the log of the system, which tests leave alone"),
     ("lxc.net.<n>.ipvlan.isolation", "the type is not there yet"),
     ("lxc.net.<n>.ipvlan.mode", "the type is not there yet"),
@@ -104,6 +103,38 @@ fn groups_of_init() {
         let name = container(&dir, suite, "groups", &lines);
         dir.sh(suite, &name, "grep -E '^(Uid|Gid|Groups)' /proc/1/status")
     });
+}
+
+/// keyctl(2), KEYCTL_GET_KEYRING_ID of the session, by perl of the host.
+#[test]
+fn the_session_keyring_is_new() {
+    needs!(root, ours, program "perl");
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let ask = ["-e", "print syscall(250, 0, -3, 0)"];
+    let own = std::process::Command::new("perl").args(ask).output().expect("run perl").stdout;
+    let own = String::from_utf8_lossy(&own).into_owned();
+    assert!(own.parse::<u32>().is_ok(), "{own}");
+    for suite in unconfined() {
+        for (value, is_new) in [("0", true), ("1", false)] {
+            let dir = Lxcpath::new();
+            let name = dir.name("keys");
+            std::fs::create_dir(dir.join(&name)).unwrap();
+            let config = format!(
+                "lxc.rootfs.path = dir:/\nlxc.autodev = 0\nlxc.apparmor.profile = unconfined\n\
+                 lxc.keyring.session = {value}\n"
+            );
+            std::fs::write(dir.join(&name).join("config"), config).unwrap();
+            let command = [&["--", "/usr/bin/perl"][..], &ask].concat();
+            let inside = dir.run(&suite, "lxc-execute", &name, &command).exits(0).stdout;
+            assert_eq!(
+                inside != own,
+                is_new,
+                "{suite}: lxc.keyring.session = {value}: {inside}, outside {own}"
+            );
+        }
+    }
 }
 
 #[test]
