@@ -20,8 +20,10 @@ struct Adviser {
 
 impl Adviser {
     fn say(&mut self, holds: bool, key: impl Into<String>, text: impl Into<String>) {
-        if holds {
-            self.out.push(Advice { key: key.into(), text: text.into() });
+        let advice = Advice { key: key.into(), text: text.into() };
+        // A list of many items to no effect is one remark.
+        if holds && !self.out.contains(&advice) {
+            self.out.push(advice);
         }
     }
 }
