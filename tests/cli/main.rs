@@ -24,6 +24,7 @@ mod limits;
 mod ls;
 mod monitor;
 mod monitord;
+mod network;
 mod run;
 mod seccomp;
 mod start;

@@ -19,7 +19,8 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(cgroup2 "memory")`: the host has cgroup v2 alone, with that controller; `needs!(cgroup2 "")` with
 ///   any;
 /// * `needs!(userns)`: user namespaces may be made;
-/// * `needs!(apparmor)`: AppArmor is enabled.
+/// * `needs!(apparmor)`: AppArmor is enabled;
+/// * `needs!(device "macvlan")`: the kernel makes network devices that `ip link add … type` knows by this.
 ///
 /// Several may be given, separated by commas.
 #[macro_export]
@@ -53,6 +54,17 @@ pub fn peer() -> Reason {
 /// See [`needs!`].
 pub fn program(name: &str) -> Reason {
     in_path(name).map(drop).ok_or(format!("needs the program {name}"))
+}
+
+/// See [`needs!`].
+pub fn device(kind: &str) -> Reason {
+    // In a network namespace of its own, on top of another device where that is needed.
+    let script = format!(
+        "ip link add name a type veth peer name b && {{ ip link add link a name c type {kind} || ip link add name c type {kind}; }}"
+    );
+    let result = std::process::Command::new("unshare").args(["-n", "sh", "-c", &script]).output();
+    let made = result.is_ok_and(|o| o.status.success());
+    made.then_some(()).ok_or(format!("needs a kernel with network devices of type {kind}"))
 }
 
 /// See [`needs!`].

@@ -20,6 +20,11 @@ pub enum NetType {
 }
 
 impl NetType {
+    /// Whether the container gets a device.
+    pub fn has_device(self) -> bool {
+        !matches!(self, NetType::None | NetType::Empty)
+    }
+
     /// The word of the file.
     pub fn name(self) -> &'static str {
         match self {

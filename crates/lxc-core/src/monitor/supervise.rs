@@ -158,12 +158,13 @@ impl Monitor<'_> {
         };
         // What was generated is what a running container answers when it is asked.
         for (number, network) in &self.plan.values.networks {
-            if network.kind == Some(lxc_config::NetType::Veth)
-                && let Some(host) = spawned.network.host_name(*number)
-                && let Some(network) = self.config.to_mut().values.networks.get_mut(number)
+            if let Some(name) = crate::network::setup::container_name(&self.plan.values, *number)
+                && network.kind != Some(lxc_config::NetType::Empty)
+                && let Some(told) = self.config.to_mut().values.networks.get_mut(number)
             {
-                network.veth_pair = Some(host.to_string());
-                network.name = Some(crate::network::setup::container_name(&self.plan.values, *number));
+                told.name = Some(name);
+                let host = spawned.network.host_name(*number);
+                told.veth_pair = host.map(String::from).or(told.veth_pair.take());
             }
         }
         let clients = std::mem::take(&mut self.clients);

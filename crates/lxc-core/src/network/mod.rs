@@ -4,3 +4,5 @@
 pub mod netlink;
 pub mod query;
 pub mod setup;
+mod stacked;
+mod veth;

@@ -9,7 +9,11 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoData, InfoKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -41,6 +45,23 @@ pub struct VethPair<'a> {
     pub mtu: Option<u32>,
     /// Receive and transmit queues of the container's end; the host's has them the other way round.
     pub queues: (Option<u32>, Option<u32>),
+}
+
+/// A device on top of one of the host's, to make: macvlan, ipvlan or vlan.
+#[derive(Debug)]
+pub struct Stacked<'a> {
+    /// Index of the host's device.
+    pub parent: u32,
+    /// Name of the device, made directly in its namespace.
+    pub name: &'a str,
+    /// The container's network namespace.
+    pub namespace: BorrowedFd<'a>,
+    /// What it is, and how.
+    pub kind: (InfoKind, InfoData),
+    /// Hardware address.
+    pub address: Option<[u8; 6]>,
+    /// MTU.
+    pub mtu: Option<u32>,
 }
 
 /// One address of a device.
@@ -146,6 +167,49 @@ impl Netlink {
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
         self.acknowledged(RouteNetlinkMessage::NewLink(host), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Makes a device on top of another.
+    pub fn create_stacked(&mut self, device: &Stacked<'_>) -> lxc_sys::Result<()> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(device.name.to_string()));
+        link.attributes.push(LinkAttribute::NetNsFd(device.namespace.as_raw_fd()));
+        link.attributes.push(LinkAttribute::Link(device.parent));
+        link.attributes.extend(device.mtu.map(LinkAttribute::Mtu));
+        link.attributes.extend(device.address.map(|a| LinkAttribute::Address(a.to_vec())));
+        let (kind, data) = device.kind.clone();
+        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
+        self.acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Makes a bridge's port a member of a VLAN. `untagged`: what comes in without a tag belongs to it, and it
+    /// goes out without.
+    pub fn join_vlan(&mut self, port: u32, vid: u16, untagged: bool) -> lxc_sys::Result<()> {
+        let own = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
+        let flags = if untagged { own } else { BridgeVlanInfoFlags::empty() };
+        let message = vlan_message(port, BridgeVlanInfo { flags, vid });
+        self.acknowledged(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Takes a bridge's port out of a VLAN.
+    pub fn leave_vlan(&mut self, port: u32, vid: u16) -> lxc_sys::Result<()> {
+        let message = vlan_message(port, BridgeVlanInfo { flags: BridgeVlanInfoFlags::empty(), vid });
+        self.acknowledged(RouteNetlinkMessage::DelLink(message), 0)
+    }
+
+    /// The host answers questions for an address (ARP, neighbour discovery) on a device.
+    pub fn add_proxy(&mut self, index: u32, address: IpAddr) -> lxc_sys::Result<()> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family(address);
+        message.header.ifindex = index;
+        message.header.state = NeighbourState::Permanent;
+        message.header.flags = NeighbourFlags::Proxy;
+        let address = match address {
+            IpAddr::V4(a) => NeighbourAddress::Inet(a),
+            IpAddr::V6(a) => NeighbourAddress::Inet6(a),
+        };
+        message.attributes.push(NeighbourAttribute::Destination(address));
+        self.acknowledged(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     fn change(&mut self, index: u32, up: bool, attributes: Vec<LinkAttribute>) -> lxc_sys::Result<()> {
@@ -259,6 +323,14 @@ impl Netlink {
         }
         Ok(out)
     }
+}
+
+fn vlan_message(port: u32, info: BridgeVlanInfo) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.interface_family = AddressFamily::Bridge;
+    message.header.index = port;
+    message.attributes.push(LinkAttribute::AfSpecBridge(vec![AfSpecBridge::VlanInfo(info)]));
+    message
 }
 
 fn family(address: IpAddr) -> AddressFamily {

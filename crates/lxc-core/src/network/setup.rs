@@ -2,28 +2,34 @@
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
 
 use lxc_config::{Gateway, NetType, Network, Values};
 use lxc_sys::Errno;
 
-use super::netlink::{Netlink, VethPair, mtu_of};
-use crate::error::{Doing, Error, Result};
+use super::netlink::Netlink;
+use super::stacked;
+use crate::error::{Doing, Result};
 use crate::hooks::HookContext;
-use crate::plan::network::{hardware_address, mtu};
 
 /// A device that was made on the host.
 #[derive(Debug, Clone)]
-struct Device {
-    index: u32,
-    name: String,
-    network: u32,
+pub(super) struct Device {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) network: u32,
+}
+
+/// What the container sees of a device.
+#[derive(Debug)]
+pub(super) struct Inside<'a> {
+    pub(super) name: String,
+    pub(super) namespace: BorrowedFd<'a>,
 }
 
 /// The host's ends of a container's devices. Dropping it removes them.
 #[derive(Debug, Default)]
 pub struct Devices {
-    made: Vec<Device>,
+    pub(super) made: Vec<Device>,
     /// Networks whose up script ran: their down scripts are owed.
     scripted: Vec<u32>,
 }
@@ -35,8 +41,12 @@ impl Devices {
         let mut devices = Devices::default();
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         for (&number, network) in &values.networks {
-            if network.kind == Some(NetType::Veth) {
-                devices.create_veth(&mut netlink, values, number, network, namespace)?;
+            if let Some(name) = container_name(values, number) {
+                let inside = Inside { name, namespace };
+                match network.kind {
+                    Some(NetType::Veth) => devices.create_veth(&mut netlink, number, network, &inside)?,
+                    _ => stacked::create(&mut netlink, number, network, &inside)?,
+                }
             }
             if let (Some(script), Some(kind)) = (&network.script_up, network.kind)
                 && kind != NetType::None
@@ -46,75 +56,6 @@ impl Devices {
             }
         }
         Ok(devices)
-    }
-
-    fn create_veth(
-        &mut self,
-        netlink: &mut Netlink,
-        values: &Values,
-        number: u32,
-        network: &Network,
-        namespace: BorrowedFd<'_>,
-    ) -> Result<()> {
-        let key = |k: &str| format!("lxc.net.{number}.{k}");
-        let bridge = match network.link.as_deref().filter(|l| !l.is_empty()) {
-            None => None,
-            Some(link) => {
-                let what = || format!("{} = {link}", key("link"));
-                let found = netlink.link(link).doing(what).map_err(|e| {
-                    e.with_hint("there is no such bridge: create it (lxc-net, ip link add … type bridge) or change the key")
-                })?;
-                if !Path::new("/sys/class/net").join(link).join("bridge").exists() {
-                    return Err(Error::unsupported(format!("{}: it is not a Linux bridge", what())));
-                }
-                Some(found)
-            }
-        };
-        let wanted_mtu = mtu(number, network)?.or_else(|| bridge.as_ref().and_then(mtu_of));
-        let peer = container_name(values, number);
-        let queue = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
-        for _ in 0..100 {
-            let host = network.veth_pair.clone().unwrap_or_else(random_name);
-            let pair = VethPair {
-                host: &host,
-                peer: &peer,
-                namespace,
-                peer_address: network.hwaddr.as_deref().and_then(hardware_address),
-                mtu: wanted_mtu,
-                queues: (queue(network.veth_rxqueues), queue(network.veth_txqueues)),
-            };
-            match netlink.create_veth(&pair) {
-                Ok(()) => {}
-                // Another random name.
-                Err(Errno::EXIST) if network.veth_pair.is_none() => continue,
-                Err(e) => {
-                    return Err(Error::os(
-                        format!("create veth pair {host} and {peer} ({})", key("type")),
-                        e,
-                    ));
-                }
-            }
-            let link = netlink.link(&host).doing(|| format!("look at {host}"))?;
-            let index = link.header.index;
-            self.made.push(Device { index, name: host.clone(), network: number });
-            // A bridge takes the lowest address of its ports: ours must not be it.
-            let address = link.attributes.iter().find_map(|a| match a {
-                netlink_packet_route::link::LinkAttribute::Address(bytes) => {
-                    <[u8; 6]>::try_from(&bytes[..]).ok()
-                }
-                _ => None,
-            });
-            let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
-            if bridge.is_some() {
-                // The bridge speaks IPv6, not its port. Absent where IPv6 is off.
-                let file = format!("/proc/sys/net/ipv6/conf/{host}/disable_ipv6");
-                let _ = std::fs::write(file, "1");
-            }
-            return netlink
-                .set_up(index, bridge.as_ref().map(|b| b.header.index), address)
-                .doing(|| format!("bring {host} up"));
-        }
-        Err(Error::os("find a free name for a veth device", Errno::EXIST))
     }
 
     /// The host's end of a network's device.
@@ -178,32 +119,23 @@ impl Drop for Devices {
     }
 }
 
-/// `vethXXXXXX`, each X a letter or digit.
-fn random_name() -> String {
-    const LETTERS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let mut bytes = [0u8; 6];
-    // Without random numbers the names collide and the caller tries again.
-    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-    let tail: String = bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
-    format!("veth{tail}")
-}
-
-/// The device's name inside: as configured, else the first `ethN` that no network asked for. The
-/// namespace is new, so both processes come to the same answer.
-pub fn container_name(values: &Values, number: u32) -> String {
+/// The name inside of a network's device: as configured, else the first `ethN` that no network asked for. The
+/// namespace is new, so both processes come to the same answer. Nothing for a network without a device.
+pub fn container_name(values: &Values, number: u32) -> Option<String> {
+    match values.networks.get(&number)?.kind? {
+        NetType::None => return None,
+        NetType::Empty => return Some("lo".to_string()),
+        _ => {}
+    }
     let explicit = |n: &Network| n.name.clone().filter(|n| !n.is_empty() && n != "eth%d");
     let taken: Vec<String> = values.networks.values().filter_map(explicit).collect();
     let mut free = (0..).map(|i| format!("eth{i}")).filter(|n| !taken.contains(n));
-    for (&n, network) in &values.networks {
-        if network.kind != Some(NetType::Veth) {
-            continue;
-        }
-        let name = explicit(network).unwrap_or_else(|| free.next().unwrap_or_default());
-        if n == number {
-            return name;
-        }
-    }
-    String::new()
+    values
+        .networks
+        .iter()
+        .filter(|(_, network)| network.kind.is_some_and(NetType::has_device))
+        .map(|(&n, network)| (n, explicit(network).or_else(|| free.next())))
+        .find_map(|(n, name)| name.filter(|_| n == number))
 }
 
 /// In the container's network namespace: addresses, state and routes of each device, in the order
@@ -220,11 +152,7 @@ pub fn configure_inside(values: &Values) -> Result<()> {
     let mut netlink = Netlink::open().doing(|| "open a netlink socket in the container")?;
     let mut loopback_up = false;
     for (&number, network) in &values.networks {
-        let name = match network.kind {
-            None | Some(NetType::None) => continue,
-            Some(NetType::Empty) => "lo".to_string(),
-            Some(_) => container_name(values, number),
-        };
+        let Some(name) = container_name(values, number) else { continue };
         let what = |text: &str| format!("lxc.net.{number}: {text} {name}");
         let index = netlink.index_of(&name).doing(|| what("find"))?;
         for net in &network.ipv4_addresses {
@@ -249,26 +177,18 @@ pub fn configure_inside(values: &Values) -> Result<()> {
             loopback_up = true;
         }
         if let Some(gateway) = network.ipv4_gateway {
-            add_gateway(&mut netlink, index, resolve(gateway, number)?, false)
-                .doing(|| what("default route by"))?;
+            add_gateway(&mut netlink, index, router(gateway), false).doing(|| what("default route by"))?;
         }
         if let Some(gateway) = network.ipv6_gateway {
-            add_gateway(&mut netlink, index, resolve(gateway, number)?, true)
-                .doing(|| what("default route by"))?;
+            add_gateway(&mut netlink, index, router(gateway), true).doing(|| what("default route by"))?;
         }
     }
     Ok(())
 }
 
-/// `None`: directly by the device.
-fn resolve<A: Into<IpAddr>>(gateway: Gateway<A>, number: u32) -> Result<Option<IpAddr>> {
-    match gateway {
-        Gateway::Address(a) => Ok(Some(a.into())),
-        Gateway::Dev => Ok(None),
-        Gateway::Auto => Err(Error::unsupported(format!(
-            "lxc.net.{number}: a gateway of auto is not supported by this version"
-        ))),
-    }
+/// `None`: directly by the device. What `auto` is, the plan has found out.
+fn router<A: Into<IpAddr>>(gateway: Gateway<A>) -> Option<IpAddr> {
+    if let Gateway::Address(address) = gateway { Some(address.into()) } else { None }
 }
 
 /// RFC 919; none for /31 (RFC 3021) and /32.
@@ -312,6 +232,7 @@ mod tests {
         v.networks.insert(0, veth(None));
         v.networks.insert(3, veth(Some("eth0")));
         v.networks.insert(7, veth(None));
-        assert_eq!([0, 3, 7].map(|n| container_name(&v, n)), ["eth1", "eth0", "eth2"]);
+        assert_eq!([0, 3, 7].map(|n| container_name(&v, n).unwrap_or_default()), ["eth1", "eth0", "eth2"]);
+        assert_eq!(container_name(&v, 1), None);
     }
 }

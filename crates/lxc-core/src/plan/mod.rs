@@ -115,6 +115,8 @@ impl Plan {
             let rootfs = RootfsPlan::resolve(values)?;
             let mounts = mounts::resolve(values, lxcpath, name, rootfs.as_ref())?;
             network::check(values)?;
+            let mut resolved = values.clone();
+            network::resolve_gateways(&mut resolved)?;
             require_mount_namespace(values, &namespaces)?;
             let command = command(values, &options)?;
             Ok(Plan {
@@ -134,7 +136,7 @@ impl Plan {
                 label: LabelPlan::resolve(&values.apparmor, lxcpath, name, host)?,
                 rootfs,
                 options,
-                values: values.clone(),
+                values: resolved,
             })
         };
         plan().map_err(|e| locate(e, config))

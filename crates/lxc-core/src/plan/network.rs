@@ -1,8 +1,11 @@
 //! Network devices: what can be refused before anything is made.
 
-use lxc_config::{NetType, Network, Values};
+use std::net::IpAddr;
 
-use crate::error::{Error, Result};
+use lxc_config::{Gateway, NetType, Network, Values, VlanId};
+
+use crate::error::{Doing, Error, Result};
+use crate::network::netlink::Netlink;
 
 /// Checks every network of the configuration.
 pub fn check(values: &Values) -> Result<()> {
@@ -17,24 +20,46 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
     let later = |k: &str, what: &str| {
         Err(Error::unsupported(format!("{}: {what} is not supported by this version", key(k))))
     };
+    let invalid = |k: &str, what: &str| Err(Error::invalid(format!("{}: {what}", key(k))));
+    let has_link = net.link.as_deref().is_some_and(|l| !l.is_empty());
     match net.kind {
-        None | Some(NetType::None | NetType::Empty | NetType::Veth) => {}
-        Some(other) => return later("type", &format!("a network of type {}", other.name())),
-    }
-    if net.kind == Some(NetType::Empty) && net.name.as_deref().is_some_and(|n| n != "lo") {
-        return Err(Error::invalid(format!("{}: a network of type empty has lo only", key("name"))));
-    }
-    if net.veth_router {
-        return later("veth.mode", "router mode");
+        Some(NetType::Phys) => return later("type", "a network of type phys"),
+        Some(NetType::Macvlan | NetType::Ipvlan | NetType::Vlan) if !has_link => {
+            return invalid("link", "a network of this type needs the device of the host that it is on");
+        }
+        // IEEE 802.1Q: 0 is no VLAN, 4095 is reserved.
+        Some(NetType::Vlan) if !(1..=4094).contains(&net.vlan_id) => {
+            return invalid("vlan.id", &format!("{} is not a number from 1 to 4094", net.vlan_id));
+        }
+        Some(NetType::Empty) if net.name.as_deref().is_some_and(|n| n != "lo") => {
+            return invalid("name", "a network of type empty has lo only");
+        }
+        _ => {}
     }
     if net.l2proxy {
         return later("l2proxy", "a layer 2 proxy");
     }
-    if net.veth_vlan_id.is_some() || !net.veth_vlan_tagged.is_empty() {
-        return later("veth.vlan.id", "VLAN filtering");
+    let vlan_key = if net.veth_vlan_id.is_some() { "veth.vlan.id" } else { "veth.vlan.tagged.id" };
+    let has_vlans = net.veth_vlan_id.is_some() || !net.veth_vlan_tagged.is_empty();
+    if has_vlans && (net.veth_router || !has_link) {
+        return invalid(vlan_key, "VLANs are those of a bridge: they need veth.mode = bridge and a link");
     }
-    if !net.veth_ipv4_routes.is_empty() || !net.veth_ipv6_routes.is_empty() {
-        return later("veth.ipv4.route", "a route on the host");
+    if let Some(VlanId::Id(id)) = net.veth_vlan_id
+        && net.veth_vlan_tagged.contains(&id)
+    {
+        return invalid("veth.vlan.tagged.id", &format!("{id} is the untagged VLAN, veth.vlan.id"));
+    }
+    let auto = (Some(Gateway::Auto), Some(Gateway::Auto));
+    for (k, is) in
+        [("ipv4.gateway", net.ipv4_gateway == auto.0), ("ipv6.gateway", net.ipv6_gateway == auto.1)]
+    {
+        let able = matches!(net.kind, Some(NetType::Veth | NetType::Macvlan));
+        if is && !(able && has_link) {
+            return invalid(
+                k,
+                "auto is the address of the link, for networks of type veth and macvlan that have one",
+            );
+        }
     }
     mtu(index, net)?;
     if let Some(text) = &net.hwaddr {
@@ -59,6 +84,38 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Puts the addresses of their links in place of gateways that are `auto`.
+pub fn resolve_gateways(values: &mut Values) -> Result<()> {
+    for (index, net) in &mut values.networks {
+        let link = net.link.clone().unwrap_or_default();
+        if net.ipv4_gateway == Some(Gateway::Auto) {
+            let key = format!("lxc.net.{index}.ipv4.gateway");
+            if let IpAddr::V4(a) = address_of(&key, &link, false)? {
+                net.ipv4_gateway = Some(Gateway::Address(a));
+            }
+        }
+        if net.ipv6_gateway == Some(Gateway::Auto) {
+            let key = format!("lxc.net.{index}.ipv6.gateway");
+            if let IpAddr::V6(a) = address_of(&key, &link, true)? {
+                net.ipv6_gateway = Some(Gateway::Address(a));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first address of a device of the host, one for more than the link where there is one.
+fn address_of(key: &str, link: &str, v6: bool) -> Result<IpAddr> {
+    let what = || format!("{key} = auto: the address of {link}");
+    let mut netlink = Netlink::open().doing(what)?;
+    let index = netlink.index_of(link).doing(what)?;
+    let mut found = netlink.addresses().doing(what)?;
+    found.retain(|a| a.index == index && a.address.is_ipv6() == v6);
+    found.sort_by_key(|a| a.link_local);
+    let first = found.first().map(|a| a.address);
+    first.ok_or_else(|| Error::invalid(format!("{}: it has none", what())))
 }
 
 /// The MTU of a network, where one is given.

@@ -371,7 +371,11 @@ pub fn idmap_entries(parent: &mut Parent<'_>) -> Result<()> {
 /// Whether the plan has devices to make.
 pub fn has_devices(plan: &Plan) -> bool {
     plan.namespaces.has(NamespaceKind::Net)
-        && plan.values.networks.values().any(|n| n.kind == Some(NetType::Veth) || n.script_up.is_some())
+        && plan
+            .values
+            .networks
+            .values()
+            .any(|n| n.kind.is_some_and(NetType::has_device) || n.script_up.is_some())
 }
 
 /// On the host; the other ends are made in the container's network namespace.

@@ -1,0 +1,253 @@
+//! Network devices: what they are inside, what the host has of them, and that nothing is left.
+
+use std::process::Command;
+
+use lxc_testkit::{Lxcpath, Suite, eventually, needs};
+
+/// Devices of the host, made for one test and removed with it.
+struct HostDevices(Vec<String>);
+
+impl HostDevices {
+    /// A pair of virtual Ethernet devices: one to put devices on, and where its cable ends.
+    fn pair(tag: &str) -> HostDevices {
+        let (a, b) = (name(tag, "a"), name(tag, "b"));
+        sh(&format!("ip link add {a} type veth peer name {b} && ip link set {a} up && ip link set {b} up"));
+        HostDevices(vec![a])
+    }
+
+    fn bridge(tag: &str, options: &str) -> HostDevices {
+        let bridge = name(tag, "r");
+        sh(&format!("ip link add {bridge} type bridge {options} && ip link set {bridge} up"));
+        HostDevices(vec![bridge])
+    }
+
+    fn name(&self) -> &str {
+        &self.0[0]
+    }
+}
+
+impl Drop for HostDevices {
+    fn drop(&mut self) {
+        for device in &self.0 {
+            let _ = Command::new("ip").args(["link", "del", device]).status();
+        }
+    }
+}
+
+fn name(tag: &str, end: &str) -> String {
+    format!("lx{:x}{tag}{end}", std::process::id() & 0xff_ffff)
+}
+
+/// What a shell of the host says.
+fn sh(script: &str) -> String {
+    let output = Command::new("sh").args(["-c", script]).output().expect("run sh");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+fn container(dir: &Lxcpath, lines: &[&str]) -> String {
+    lines.iter().fold(dir.busybox("net").quick().no_network_lines(), |b, l| b.line(*l)).build()
+}
+
+/// What the host's programs say in the network of a container.
+fn inside(dir: &Lxcpath, suite: &Suite, name: &str, script: &str) -> String {
+    sh(&format!("nsenter -t {} -n sh -c '{script}'", dir.init_pid(suite, name)))
+}
+
+/// A device on top of another of the host, as it is seen inside, after a second start as well.
+fn stacked(tag: &str, lines: &[&str]) {
+    let parent = HostDevices::pair(tag);
+    let link = format!("lxc.net.0.link = {}", parent.name());
+    Suite::compare(|suite| {
+        let dir = Lxcpath::new();
+        let lines =
+            [lines, &[&link, "lxc.net.0.flags = up", "lxc.net.0.ipv4.address = 10.78.0.2/24"]].concat();
+        let name = container(&dir, &lines);
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            dir.start(suite, &name);
+            let script = "ip -o -d link show up | grep -v LOOPBACK | \
+                          grep -oE \"^[0-9]+: [a-z0-9]+|mtu [0-9]+|(macvlan|ipvlan) +mode [a-z0-9]+( [a-z]+)?|vlan protocol.* id [0-9]+\"; \
+                          ip -o -4 addr show | grep -o \"10.*/24\"";
+            seen.push(inside(&dir, suite, &name, script).replace("  ", " "));
+            let get = dir.run(suite, "lxc-info", &name, &["-c", "lxc.net.0.name"]);
+            assert_eq!(get.code, 0, "{get}");
+            dir.kill(suite, &name);
+            dir.gone(suite, &name);
+        }
+        // The number of the device is the kernel's choice.
+        let seen: Vec<String> =
+            seen.iter().map(|s| s.split_once(": ").map_or("", |(_, s)| s).into()).collect();
+        assert!(seen[0].contains("10.78.0.2"), "{suite}: {seen:?}");
+        assert_eq!(seen[0], seen[1], "{suite}");
+        sh(&format!("ip link show {}", parent.name()));
+        seen
+    });
+}
+
+#[test]
+fn macvlan() {
+    needs!(root, ours, program "ip", device "macvlan");
+    for (n, mode) in ["private", "vepa", "bridge", "passthru"].iter().enumerate() {
+        let mode = format!("lxc.net.0.macvlan.mode = {mode}");
+        stacked(&format!("m{n}"), &["lxc.net.0.type = macvlan", &mode]);
+    }
+    stacked("m4", &["lxc.net.0.type = macvlan", "lxc.net.0.name = wan", "lxc.net.0.mtu = 1300"]);
+}
+
+#[test]
+fn ipvlan() {
+    needs!(root, ours, program "ip", device "ipvlan");
+    for (n, mode) in ["l2", "l3", "l3s"].iter().enumerate() {
+        let mode = format!("lxc.net.0.ipvlan.mode = {mode}");
+        stacked(&format!("i{n}"), &["lxc.net.0.type = ipvlan", &mode]);
+    }
+    for (n, isolation) in ["bridge", "private", "vepa"].iter().enumerate() {
+        let isolation = format!("lxc.net.0.ipvlan.isolation = {isolation}");
+        stacked(&format!("j{n}"), &["lxc.net.0.type = ipvlan", &isolation]);
+    }
+}
+
+#[test]
+fn vlan() {
+    needs!(root, ours, program "ip", device "vlan id 7");
+    stacked("v", &["lxc.net.0.type = vlan", "lxc.net.0.vlan.id = 7"]);
+}
+
+/// The host answers for the router that the container has, and knows the way to it.
+#[test]
+fn router_mode_and_routes() {
+    needs!(root, ours, program "ip");
+    let pair = name("r", "");
+    Suite::compare(|suite| {
+        let dir = Lxcpath::new();
+        let lines = [
+            "lxc.net.0.type = veth",
+            "lxc.net.0.flags = up",
+            "lxc.net.0.veth.mode = router",
+            &format!("lxc.net.0.veth.pair = {pair}"),
+            "lxc.net.0.ipv4.address = 10.79.0.2/32",
+            "lxc.net.0.ipv4.gateway = 169.254.7.1",
+            "lxc.net.0.ipv6.address = fc79::2/128",
+            "lxc.net.0.veth.ipv4.route = 10.79.8.0/24",
+            "lxc.net.0.veth.ipv6.route = fc79:8::/64",
+        ];
+        let name = container(&dir, &lines);
+        dir.start(suite, &name);
+        let host = sh(&format!(
+            "ip route show dev {pair}; ip -6 route show dev {pair} | grep -v fe80; ip neigh show proxy dev {pair}; \
+             cat /proc/sys/net/ipv4/conf/{pair}/forwarding"
+        ));
+        assert!(host.contains("10.79.0.2") && host.contains("10.79.8.0/24"), "{suite}: {host}");
+        assert!(host.contains("169.254.7.1"), "{suite}: {host}");
+        let routes = inside(&dir, suite, &name, "ip route");
+        dir.kill(suite, &name);
+        dir.gone(suite, &name);
+        eventually("the device is gone", || !std::path::Path::new("/sys/class/net").join(&pair).exists());
+        (host, routes)
+    });
+}
+
+#[test]
+fn vlans_of_a_bridge() {
+    needs!(root, ours, program "ip", program "bridge", device "bridge vlan_filtering 1");
+    let bridge = HostDevices::bridge("f", "vlan_filtering 1");
+    let pair = name("f", "p");
+    let cases: &[&[&str]] = &[
+        &["lxc.net.0.veth.vlan.id = 100"],
+        &["lxc.net.0.veth.vlan.id = 1"],
+        &["lxc.net.0.veth.vlan.id = none", "lxc.net.0.veth.vlan.tagged.id = 30"],
+        &["lxc.net.0.veth.vlan.tagged.id = 20", "lxc.net.0.veth.vlan.tagged.id = 21"],
+        &["lxc.net.0.veth.vlan.id = 100", "lxc.net.0.veth.vlan.tagged.id = 20"],
+    ];
+    let base = [
+        "lxc.net.0.type = veth",
+        "lxc.net.0.flags = up",
+        &format!("lxc.net.0.link = {}", bridge.name()),
+        &format!("lxc.net.0.veth.pair = {pair}"),
+    ];
+    for case in cases {
+        Suite::compare(|suite| {
+            let dir = Lxcpath::new();
+            let name = container(&dir, &[&base[..], case].concat());
+            dir.start(suite, &name);
+            let seen = sh(&format!("bridge vlan show dev {pair} | tr -s ' \\t\\n' ' '"));
+            dir.kill(suite, &name);
+            dir.gone(suite, &name);
+            eventually("the device is gone", || !std::path::Path::new("/sys/class/net").join(&pair).exists());
+            seen
+        });
+    }
+}
+
+#[test]
+fn vlans_need_a_bridge_that_filters() {
+    needs!(root, ours, program "ip");
+    let bridge = HostDevices::bridge("g", "");
+    let suite = Suite::ours();
+    let dir = Lxcpath::new();
+    let link = format!("lxc.net.0.link = {}", bridge.name());
+    let name = container(&dir, &["lxc.net.0.type = veth", &link, "lxc.net.0.veth.vlan.id = 5"]);
+    let output = dir.run(&suite, "lxc-start", &name, &[]);
+    assert_eq!(output.code, 1, "{output}");
+    assert!(output.stderr.contains("lxc.net.0.veth.vlan.id"), "{output}");
+    assert_eq!(sh(&format!("ls /sys/class/net/{}/brif", bridge.name())), "", "{output}");
+}
+
+/// The router is the host, by the address of the link.
+#[test]
+fn gateway_auto() {
+    needs!(root, ours, program "ip");
+    let bridge = HostDevices::bridge("h", "");
+    sh(&format!("ip addr add 10.80.0.1/24 dev {}", bridge.name()));
+    Suite::compare(|suite| {
+        let dir = Lxcpath::new();
+        let link = format!("lxc.net.0.link = {}", bridge.name());
+        let lines = [
+            "lxc.net.0.type = veth",
+            &link,
+            "lxc.net.0.flags = up",
+            "lxc.net.0.ipv4.address = 10.80.0.2/24",
+            "lxc.net.0.ipv4.gateway = auto",
+        ];
+        let name = container(&dir, &lines);
+        dir.start(suite, &name);
+        let routes = inside(&dir, suite, &name, "ip route");
+        assert!(routes.contains("default via 10.80.0.1"), "{suite}: {routes}");
+        sh("busybox ping -c 1 -W 5 10.80.0.2");
+        let configured = dir.run(suite, "lxc-info", &name, &["-c", "lxc.net.0.ipv4.gateway"]).stdout;
+        dir.kill(suite, &name);
+        dir.gone(suite, &name);
+        (routes, configured)
+    });
+}
+
+/// Refused with the key before there is anything of the container.
+#[test]
+fn what_cannot_be() {
+    needs!(root, ours);
+    let suite = Suite::ours();
+    let cases: &[(&[&str], &str)] = &[
+        (&["lxc.net.0.type = macvlan"], "lxc.net.0.link"),
+        (&["lxc.net.0.type = vlan", "lxc.net.0.link = lo", "lxc.net.0.vlan.id = 4095"], "lxc.net.0.vlan.id"),
+        (&["lxc.net.0.type = vlan", "lxc.net.0.link = lo"], "lxc.net.0.vlan.id"),
+        (&["lxc.net.0.type = macvlan", "lxc.net.0.link = nothere0"], "lxc.net.0.link = nothere0"),
+        (&["lxc.net.0.type = veth", "lxc.net.0.veth.vlan.id = 5"], "lxc.net.0.veth.vlan.id"),
+        (&["lxc.net.0.type = veth", "lxc.net.0.ipv4.gateway = auto"], "lxc.net.0.ipv4.gateway"),
+        (
+            &["lxc.net.0.type = veth", "lxc.net.0.link = nothere0", "lxc.net.0.ipv6.gateway = auto"],
+            "lxc.net.0.ipv6.gateway",
+        ),
+    ];
+    for (lines, key) in cases {
+        let dir = Lxcpath::new();
+        let name = container(&dir, lines);
+        let before = dir.listing();
+        let output = dir.run(&suite, "lxc-start", &name, &[]);
+        assert_eq!(output.code, 1, "{lines:?}: {output}");
+        assert!(output.stderr.contains(key), "{lines:?}: {output}");
+        dir.gone(&suite, &name);
+        assert_eq!(dir.listing(), before);
+    }
+}
