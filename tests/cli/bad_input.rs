@@ -112,10 +112,6 @@ fn what_is_not_supported() {
     std::fs::write(dir.join("policy"), "2\ndenylist\nmkdir notify\n").unwrap();
     let line = format!("lxc.seccomp.profile = {}/policy", dir.arg());
     start_refused(|b| b.line(&line), &["lxc.seccomp.profile", "notify", "not supported"]);
-    start_refused(
-        |b| b.line("lxc.net.1.type = phys").line("lxc.net.1.link = lo"),
-        &["lxc.net.1.type", "phys", "not supported"],
-    );
     for kind in ["loop", "lvm", "zfs", "nbd", "rbd"] {
         start_refused(
             |b| b.line(format!("lxc.rootfs.path = {kind}:/x")),

@@ -66,10 +66,15 @@ fn stacked(tag: &str, lines: &[&str]) {
         let name = container(&dir, &lines);
         let mut seen = Vec::new();
         for _ in 0..2 {
-            dir.start(suite, &name);
+            // The kernel takes its time to remove the device of the first run, for which the peer does not wait.
+            if suite.to_string() == "peer" {
+                eventually("the peer starts", || dir.run(suite, "lxc-start", &name, &["-d"]).code == 0);
+            } else {
+                dir.start(suite, &name);
+            }
             let script = "ip -o -d link show up | grep -v LOOPBACK | \
                           grep -oE \"^[0-9]+: [a-z0-9]+|mtu [0-9]+|(macvlan|ipvlan) +mode [a-z0-9]+( [a-z]+)?|vlan protocol.* id [0-9]+\"; \
-                          ip -o -4 addr show | grep -o \"10.*/24\"";
+                          ip -o -4 addr show | grep -oE \"10\\.[0-9.]*/24\"";
             seen.push(inside(&dir, suite, &name, script).replace("  ", " "));
             let get = dir.run(suite, "lxc-info", &name, &["-c", "lxc.net.0.name"]);
             assert_eq!(get.code, 0, "{get}");
@@ -136,17 +141,159 @@ fn router_mode_and_routes() {
         let name = container(&dir, &lines);
         dir.start(suite, &name);
         let host = sh(&format!(
-            "ip route show dev {pair}; ip -6 route show dev {pair} | grep -v fe80; ip neigh show proxy dev {pair}; \
+            "ip route show dev {pair}; ip -6 route show dev {pair} | grep -v fe80; \
              cat /proc/sys/net/ipv4/conf/{pair}/forwarding"
         ));
         assert!(host.contains("10.79.0.2") && host.contains("10.79.8.0/24"), "{suite}: {host}");
-        assert!(host.contains("169.254.7.1"), "{suite}: {host}");
+        let proxies = sh(&format!("ip neigh show proxy dev {pair}"));
+        // 6.0 does not always have it.
+        assert!(proxies.contains("169.254.7.1") || suite.to_string() == "peer", "{suite}: {proxies}");
         let routes = inside(&dir, suite, &name, "ip route");
         dir.kill(suite, &name);
         dir.gone(suite, &name);
         eventually("the device is gone", || !std::path::Path::new("/sys/class/net").join(&pair).exists());
         (host, routes)
     });
+}
+
+/// A device of the host goes in and comes back.
+#[test]
+fn phys() {
+    needs!(root, ours, program "ip");
+    Suite::compare(|suite| {
+        let dir = Lxcpath::new();
+        let device = HostDevices::pair("p");
+        let lines = [
+            "lxc.net.0.type = phys",
+            &format!("lxc.net.0.link = {}", device.name()),
+            "lxc.net.0.name = lan0",
+            "lxc.net.0.mtu = 1280",
+            "lxc.net.0.flags = up",
+            "lxc.net.0.ipv4.address = 10.81.0.2/24",
+        ];
+        let name = container(&dir, &lines);
+        let path = std::path::Path::new("/sys/class/net").join(device.name());
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            dir.start(suite, &name);
+            assert!(!path.exists(), "{suite}: the host still has it");
+            let script = "ip -o link show dev lan0 | grep -oE \"mtu [0-9]+\"; ip -o -4 addr show dev lan0 | \
+                          grep -oE \"10\\.[0-9.]*/24\"";
+            seen.push(inside(&dir, suite, &name, script));
+            dir.kill(suite, &name);
+            dir.gone(suite, &name);
+            eventually("the device is back", || path.exists());
+            eventually("its MTU is back", || sh(&format!("cat {}/mtu", path.display())) == "1500\n");
+        }
+        seen
+    });
+}
+
+/// With everything that it had, and whatever becomes of the start.
+#[test]
+fn phys_comes_back_as_it_was() {
+    needs!(root, ours, program "ip");
+    let suite = Suite::ours();
+    let device = HostDevices::pair("q");
+    let host = device.name();
+    sh(&format!("ip addr add 10.82.0.1/24 dev {host}; ip addr add fc82::1/64 dev {host} nodad"));
+    let look = || {
+        sh(&format!(
+            "ip -o link show dev {host} | grep -oE 'mtu [0-9]+|link/ether [0-9a-f:]+|[<,]UP[,>]'; \
+             ip -o addr show dev {host} scope global | grep -oE 'inet6? .*global'"
+        ))
+    };
+    let before = look();
+    let base = [
+        "lxc.net.0.type = phys",
+        &format!("lxc.net.0.link = {host}"),
+        "lxc.net.0.name = eth7",
+        "lxc.net.0.mtu = 1300",
+        "lxc.net.0.hwaddr = 10:66:6a:00:00:09",
+    ];
+    let bad: &[&[&str]] = &[
+        &[],
+        // Fails in the container, after the move.
+        &[
+            "lxc.net.0.flags = up",
+            "lxc.net.0.ipv4.address = 10.82.0.9/24",
+            "lxc.net.0.ipv4.address = 10.82.0.9/24",
+        ],
+        &["lxc.net.1.type = macvlan", "lxc.net.1.link = nothere0"],
+        &["lxc.init.cmd = /not/there"],
+        &["lxc.hook.mount = /bin/false"],
+        &["lxc.net.0.script.up = /bin/false"],
+    ];
+    for more in bad {
+        let dir = Lxcpath::new();
+        let name = container(&dir, &[&base[..], more].concat());
+        let output = dir.run(&suite, "lxc-start", &name, &[]);
+        assert_eq!(output.code == 0, more.is_empty(), "{more:?}: {output}");
+        if more.is_empty() {
+            assert!(inside(&dir, &suite, &name, "ip link show dev eth7").contains("10:66:6a:00:00:09"));
+            // Whatever it is called in the container.
+            inside(&dir, &suite, &name, "ip link set eth7 down; ip link set eth7 name other");
+            dir.kill(&suite, &name);
+        }
+        dir.gone(&suite, &name);
+        eventually("the device is as before", || {
+            std::path::Path::new("/sys/class/net").join(host).exists() && look() == before
+        });
+    }
+}
+
+#[test]
+fn a_port_of_a_bridge_stays_where_it_is() {
+    needs!(root, ours, program "ip");
+    let (bridge, device) = (HostDevices::bridge("s", ""), HostDevices::pair("s"));
+    sh(&format!("ip link set {} master {}", device.name(), bridge.name()));
+    let dir = Lxcpath::new();
+    let name = container(&dir, &["lxc.net.0.type = phys", &format!("lxc.net.0.link = {}", device.name())]);
+    let output = dir.run(&Suite::ours(), "lxc-start", &name, &[]);
+    assert!(output.code == 1 && output.stderr.contains("lxc.net.0.link"), "{output}");
+    assert!(sh(&format!("ls /sys/class/net/{}/brif", bridge.name())).contains(device.name()));
+}
+
+/// The host answers for the container on the link.
+#[test]
+fn layer_2_proxies() {
+    needs!(root, ours, program "ip");
+    let (device, pair) = (HostDevices::pair("t"), name("t", "p"));
+    let link = device.name();
+    sh(&format!("sysctl -qw net.ipv4.conf.{link}.forwarding=1 net.ipv6.conf.{link}.proxy_ndp=1"));
+    Suite::compare(|suite| {
+        let dir = Lxcpath::new();
+        let lines = [
+            "lxc.net.0.type = veth",
+            "lxc.net.0.veth.mode = router",
+            "lxc.net.0.flags = up",
+            "lxc.net.0.l2proxy = 1",
+            &format!("lxc.net.0.link = {link}"),
+            &format!("lxc.net.0.veth.pair = {pair}"),
+            "lxc.net.0.ipv4.address = 10.83.0.2/32",
+        ];
+        let name = container(&dir, &lines);
+        dir.start(suite, &name);
+        let proxies = || sh(&format!("ip neigh show proxy dev {link}; ip -6 neigh show proxy dev {link}"));
+        let seen = proxies();
+        assert!(seen.contains("10.83.0.2"), "{suite}: {seen}");
+        dir.kill(suite, &name);
+        dir.gone(suite, &name);
+        if suite.to_string() == "peer" {
+            // It leaves them.
+            sh(&format!("ip neigh del proxy 10.83.0.2 dev {link} || true"));
+        }
+        eventually("the proxy is gone", || proxies().is_empty());
+        eventually("the device is gone", || !std::path::Path::new("/sys/class/net").join(&pair).exists());
+        seen
+    });
+    sh(&format!("sysctl -qw net.ipv4.conf.{link}.forwarding=0"));
+    let dir = Lxcpath::new();
+    let lines = ["lxc.net.0.type = veth", "lxc.net.0.veth.mode = router", "lxc.net.0.l2proxy = 1"];
+    let more = [&format!("lxc.net.0.link = {link}"), "lxc.net.0.ipv4.address = 10.83.0.2/32"];
+    let name = container(&dir, &[&lines[..], &more].concat());
+    let output = dir.run(&Suite::ours(), "lxc-start", &name, &[]);
+    assert!(output.code == 1 && output.stderr.contains("forwarding"), "{output}");
 }
 
 #[test]
@@ -230,6 +377,10 @@ fn what_cannot_be() {
     let suite = Suite::ours();
     let cases: &[(&[&str], &str)] = &[
         (&["lxc.net.0.type = macvlan"], "lxc.net.0.link"),
+        (&["lxc.net.0.type = phys"], "lxc.net.0.link"),
+        (&["lxc.net.0.type = phys", "lxc.net.0.link = nothere0"], "lxc.net.0.link = nothere0"),
+        (&["lxc.net.0.type = phys", "lxc.net.0.link = nothere+"], "lxc.net.0.link"),
+        (&["lxc.net.0.type = veth", "lxc.net.0.l2proxy = 1"], "lxc.net.0.l2proxy"),
         (&["lxc.net.0.type = vlan", "lxc.net.0.link = lo", "lxc.net.0.vlan.id = 4095"], "lxc.net.0.vlan.id"),
         (&["lxc.net.0.type = vlan", "lxc.net.0.link = lo"], "lxc.net.0.vlan.id"),
         (&["lxc.net.0.type = macvlan", "lxc.net.0.link = nothere0"], "lxc.net.0.link = nothere0"),

@@ -2,6 +2,8 @@
 //! queried by entering the network namespace in a thread.
 
 pub mod netlink;
+mod phys;
+mod proxy;
 pub mod query;
 pub mod setup;
 mod stacked;

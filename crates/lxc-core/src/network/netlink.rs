@@ -199,20 +199,22 @@ impl Netlink {
 
     /// The host answers questions for an address (ARP, neighbour discovery) on a device.
     pub fn add_proxy(&mut self, index: u32, address: IpAddr) -> lxc_sys::Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(address);
-        message.header.ifindex = index;
-        message.header.state = NeighbourState::Permanent;
-        message.header.flags = NeighbourFlags::Proxy;
-        let address = match address {
-            IpAddr::V4(a) => NeighbourAddress::Inet(a),
-            IpAddr::V6(a) => NeighbourAddress::Inet6(a),
-        };
-        message.attributes.push(NeighbourAttribute::Destination(address));
-        self.acknowledged(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_EXCL)
+        let message = RouteNetlinkMessage::NewNeighbour(proxy_message(index, address));
+        self.acknowledged(message, NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    fn change(&mut self, index: u32, up: bool, attributes: Vec<LinkAttribute>) -> lxc_sys::Result<()> {
+    /// The host no longer answers for an address.
+    pub fn remove_proxy(&mut self, index: u32, address: IpAddr) -> lxc_sys::Result<()> {
+        self.acknowledged(RouteNetlinkMessage::DelNeighbour(proxy_message(index, address)), 0)
+    }
+
+    /// Changes attributes of a device, and brings it up.
+    pub(super) fn change(
+        &mut self,
+        index: u32,
+        up: bool,
+        attributes: Vec<LinkAttribute>,
+    ) -> lxc_sys::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
         if up {
@@ -270,19 +272,14 @@ impl Netlink {
         gateway: Option<IpAddr>,
         v6: bool,
     ) -> lxc_sys::Result<()> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Boot;
-        message.header.scope = if gateway.is_some() || v6 { RouteScope::Universe } else { RouteScope::Link };
-        message.header.kind = RouteType::Unicast;
-        if let Some((address, prefix)) = destination {
-            message.header.destination_prefix_length = prefix;
-            message.attributes.push(RouteAttribute::Destination(route_address(address)));
-        }
-        message.attributes.extend(gateway.map(|g| RouteAttribute::Gateway(route_address(g))));
-        message.attributes.push(RouteAttribute::Oif(index));
+        let message = route_message(index, destination, gateway, v6);
         self.acknowledged(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Removes a route that goes directly through a device.
+    pub fn remove_route(&mut self, index: u32, destination: (IpAddr, u8)) -> lxc_sys::Result<()> {
+        let message = route_message(index, Some(destination), None, destination.0.is_ipv6());
+        self.acknowledged(RouteNetlinkMessage::DelRoute(message), 0)
     }
 
     /// All devices: index and name.
@@ -300,14 +297,34 @@ impl Netlink {
         Ok(out)
     }
 
+    /// Everything about all addresses of all devices.
+    pub(super) fn address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
+        let answers = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
+        let own = |m| if let RouteNetlinkMessage::NewAddress(a) = m { Some(a) } else { None };
+        Ok(answers.into_iter().filter_map(own).collect())
+    }
+
+    /// Gives a device an address that another, or itself, had.
+    pub(super) fn add_address_again(&mut self, index: u32, of: &AddressMessage) -> lxc_sys::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header = of.header.clone();
+        message.header.index = index;
+        message.header.flags = Default::default();
+        let kept = |a: &&AddressAttribute| {
+            matches!(
+                a,
+                AddressAttribute::Local(_) | AddressAttribute::Address(_) | AddressAttribute::Broadcast(_)
+            )
+        };
+        message.attributes = of.attributes.iter().filter(kept).cloned().collect();
+        self.acknowledged(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
     /// All addresses of all devices.
     pub fn addresses(&mut self) -> lxc_sys::Result<Vec<DeviceAddress>> {
-        let answers = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
         let mut out = Vec::new();
-        for message in answers {
-            let RouteNetlinkMessage::NewAddress(address) = message else { continue };
-            let link_local = matches!(address.header.scope, AddressScope::Link)
-                && address.header.family == AddressFamily::Inet6;
+        for address in self.address_messages()? {
+            let link_local = is_link_local(&address);
             // IFA_LOCAL is the own address where both are given (point-to-point).
             let mut found = None;
             for attribute in &address.attributes {
@@ -323,6 +340,46 @@ impl Netlink {
         }
         Ok(out)
     }
+}
+
+fn route_message(
+    index: u32,
+    destination: Option<(IpAddr, u8)>,
+    gateway: Option<IpAddr>,
+    v6: bool,
+) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = if gateway.is_some() || v6 { RouteScope::Universe } else { RouteScope::Link };
+    message.header.kind = RouteType::Unicast;
+    if let Some((address, prefix)) = destination {
+        message.header.destination_prefix_length = prefix;
+        message.attributes.push(RouteAttribute::Destination(route_address(address)));
+    }
+    message.attributes.extend(gateway.map(|g| RouteAttribute::Gateway(route_address(g))));
+    message.attributes.push(RouteAttribute::Oif(index));
+    message
+}
+
+fn proxy_message(index: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = NeighbourFlags::Proxy;
+    let address = match address {
+        IpAddr::V4(a) => NeighbourAddress::Inet(a),
+        IpAddr::V6(a) => NeighbourAddress::Inet6(a),
+    };
+    message.attributes.push(NeighbourAttribute::Destination(address));
+    message
+}
+
+/// What the kernel gives every device that is up, by itself.
+pub(super) fn is_link_local(address: &AddressMessage) -> bool {
+    matches!(address.header.scope, AddressScope::Link) && address.header.family == AddressFamily::Inet6
 }
 
 fn vlan_message(port: u32, info: BridgeVlanInfo) -> LinkMessage {

@@ -7,6 +7,8 @@ use lxc_config::{Gateway, NetType, Network, Values};
 use lxc_sys::Errno;
 
 use super::netlink::Netlink;
+use super::phys::{self, Moved};
+use super::proxy::{self, Proxy};
 use super::stacked;
 use crate::error::{Doing, Result};
 use crate::hooks::HookContext;
@@ -30,6 +32,10 @@ pub(super) struct Inside<'a> {
 #[derive(Debug, Default)]
 pub struct Devices {
     pub(super) made: Vec<Device>,
+    /// Devices of the host's that are in the container.
+    moved: Vec<Moved>,
+    /// What the host answers for on the links of the networks.
+    proxies: Vec<Proxy>,
     /// Networks whose up script ran: their down scripts are owed.
     scripted: Vec<u32>,
 }
@@ -45,8 +51,12 @@ impl Devices {
                 let inside = Inside { name, namespace };
                 match network.kind {
                     Some(NetType::Veth) => devices.create_veth(&mut netlink, number, network, &inside)?,
+                    Some(NetType::Phys) => {
+                        devices.moved.push(phys::take(&mut netlink, number, network, &inside)?);
+                    }
                     _ => stacked::create(&mut netlink, number, network, &inside)?,
                 }
+                proxy::add(&mut devices.proxies, &mut netlink, number, network)?;
             }
             if let (Some(script), Some(kind)) = (&network.script_up, network.kind)
                 && kind != NetType::None
@@ -85,8 +95,9 @@ impl Devices {
         hooks.run_network(event, line, &arguments, &variables)
     }
 
-    /// Runs the down scripts and removes the devices.
+    /// Gives devices back, runs the down scripts and removes the devices.
     pub fn take_down(mut self, values: &Values, hooks: &HookContext) {
+        self.give_back();
         for &number in &self.scripted {
             let Some(network) = values.networks.get(&number) else { continue };
             if let Some(script) = &network.script_down
@@ -98,11 +109,17 @@ impl Devices {
         self.remove();
     }
 
+    fn give_back(&mut self) {
+        self.moved.drain(..).rev().for_each(Moved::give_back);
+    }
+
     fn remove(&mut self) {
-        if self.made.is_empty() {
+        self.give_back();
+        if self.made.is_empty() && self.proxies.is_empty() {
             return;
         }
         let Ok(mut netlink) = Netlink::open() else { return };
+        proxy::remove(&mut self.proxies, &mut netlink);
         for device in self.made.drain(..).rev() {
             match netlink.delete(device.index) {
                 // The kernel removes a pair with the namespace of either end.
@@ -127,7 +144,11 @@ pub fn container_name(values: &Values, number: u32) -> Option<String> {
         NetType::Empty => return Some("lo".to_string()),
         _ => {}
     }
-    let explicit = |n: &Network| n.name.clone().filter(|n| !n.is_empty() && n != "eth%d");
+    let explicit = |n: &Network| {
+        let own = n.name.clone().filter(|n| !n.is_empty() && n != "eth%d");
+        // A device of the host keeps its name.
+        own.or_else(|| n.link.clone().filter(|_| n.kind == Some(NetType::Phys)))
+    };
     let taken: Vec<String> = values.networks.values().filter_map(explicit).collect();
     let mut free = (0..).map(|i| format!("eth{i}")).filter(|n| !taken.contains(n));
     values

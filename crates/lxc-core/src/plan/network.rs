@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lxc_config::{Gateway, NetType, Network, Values, VlanId};
+use lxc_config::{Gateway, IpvlanMode, NetType, Network, Values, VlanId};
 
 use crate::error::{Doing, Error, Result};
 use crate::network::netlink::Netlink;
@@ -17,15 +17,17 @@ pub fn check(values: &Values) -> Result<()> {
 
 fn check_one(index: u32, net: &Network) -> Result<()> {
     let key = |k: &str| format!("lxc.net.{index}.{k}");
-    let later = |k: &str, what: &str| {
-        Err(Error::unsupported(format!("{}: {what} is not supported by this version", key(k))))
-    };
     let invalid = |k: &str, what: &str| Err(Error::invalid(format!("{}: {what}", key(k))));
     let has_link = net.link.as_deref().is_some_and(|l| !l.is_empty());
     match net.kind {
-        Some(NetType::Phys) => return later("type", "a network of type phys"),
-        Some(NetType::Macvlan | NetType::Ipvlan | NetType::Vlan) if !has_link => {
-            return invalid("link", "a network of this type needs the device of the host that it is on");
+        Some(NetType::Phys | NetType::Macvlan | NetType::Ipvlan | NetType::Vlan) if !has_link => {
+            return invalid("link", "a network of this type needs a device of the host");
+        }
+        Some(NetType::Phys) if net.link.as_deref().is_some_and(|l| l.ends_with('+')) => {
+            return invalid(
+                "link",
+                "name each device in a network of its own: a + at the end is for none in particular",
+            );
         }
         // IEEE 802.1Q: 0 is no VLAN, 4095 is reserved.
         Some(NetType::Vlan) if !(1..=4094).contains(&net.vlan_id) => {
@@ -36,8 +38,11 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
         }
         _ => {}
     }
-    if net.l2proxy {
-        return later("l2proxy", "a layer 2 proxy");
+    if net.l2proxy && !has_link {
+        return invalid("l2proxy", "it is for a link, and there is none");
+    }
+    if net.l2proxy && net.kind == Some(NetType::Ipvlan) && net.ipvlan_mode != IpvlanMode::L3s {
+        return invalid("l2proxy", "with ipvlan it needs ipvlan.mode = l3s");
     }
     let vlan_key = if net.veth_vlan_id.is_some() { "veth.vlan.id" } else { "veth.vlan.tagged.id" };
     let has_vlans = net.veth_vlan_id.is_some() || !net.veth_vlan_tagged.is_empty();

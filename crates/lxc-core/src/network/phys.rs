@@ -1,0 +1,145 @@
+//! Devices of the host that a container has while it runs. They come back as they were: name, MTU, hardware address,
+//! addresses, and whether they are up.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use lxc_config::Network;
+use lxc_sys::Errno;
+use lxc_sys::process::setns;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags};
+use rustix::fs::{Mode, OFlags};
+
+use super::netlink::{Netlink, is_link_local, mtu_of};
+use super::setup::Inside;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::network::{hardware_address, mtu};
+
+/// A device that is in a container. The socket keeps the container's namespace, and so the device, until it is back.
+#[derive(Debug)]
+pub(super) struct Moved {
+    inside: Netlink,
+    /// Its index in the container.
+    index: u32,
+    name: String,
+    mtu: Option<u32>,
+    address: Option<Vec<u8>>,
+    up: bool,
+    addresses: Vec<AddressMessage>,
+}
+
+/// Moves the link of a network into the container's namespace.
+pub(super) fn take(
+    netlink: &mut Netlink,
+    number: u32,
+    network: &Network,
+    inside: &Inside<'_>,
+) -> Result<Moved> {
+    let link = network.link.as_deref().unwrap_or_default();
+    let what = || format!("lxc.net.{number}.link = {link}");
+    let found = netlink.link(link).doing(what)?;
+    if found.attributes.iter().any(|a| matches!(a, LinkAttribute::Controller(_))) {
+        return Err(Error::invalid(format!("{}: it is a port of another device", what()))
+            .with_hint(format!("ip link set {link} nomaster takes it out")));
+    }
+    if Path::new("/sys/class/net").join(link).join("phy80211").exists() {
+        return Err(Error::unsupported(format!(
+            "{}: moving a wireless device is not supported by this version",
+            what()
+        )));
+    }
+    let index = found.header.index;
+    let mut addresses = netlink.address_messages().doing(what)?;
+    addresses.retain(|a| a.header.index == index && !is_link_local(a));
+    let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
+    let target = vec![
+        LinkAttribute::NetNsFd(std::os::fd::AsRawFd::as_raw_fd(&inside.namespace)),
+        LinkAttribute::IfName(inside.name.clone()),
+    ];
+    let moving = || format!("{}: move it into the container as {}", what(), inside.name);
+    netlink.change(index, false, target).doing(moving)?;
+    let index = match socket.index_of(&inside.name) {
+        Ok(index) => index,
+        // It is there, under the name it had.
+        Err(_) => socket.index_of(link).doing(moving)?,
+    };
+    let moved = Moved {
+        inside: socket,
+        index,
+        name: link.to_string(),
+        mtu: mtu_of(&found),
+        address: found.attributes.iter().find_map(|a| match a {
+            LinkAttribute::Address(bytes) => Some(bytes.clone()),
+            _ => None,
+        }),
+        up: found.header.flags.contains(LinkFlags::Up),
+        addresses,
+    };
+    moved.adapt(number, network)
+}
+
+impl Moved {
+    /// What the configuration wants of the device. When that fails it goes back.
+    fn adapt(mut self, number: u32, network: &Network) -> Result<Moved> {
+        let mut wanted: Vec<_> = mtu(number, network)?.map(LinkAttribute::Mtu).into_iter().collect();
+        let address = network.hwaddr.as_deref().and_then(hardware_address);
+        wanted.extend(address.map(|a| LinkAttribute::Address(a.to_vec())));
+        if !wanted.is_empty()
+            && let Err(e) = self.inside.change(self.index, false, wanted)
+        {
+            let error = Error::os(format!("lxc.net.{number}: MTU and hardware address of {}", self.name), e);
+            self.give_back();
+            return Err(error);
+        }
+        Ok(self)
+    }
+
+    /// Moves the device back to the calling process's namespace; failures are logged.
+    pub(super) fn give_back(mut self) {
+        if let Err(e) = self.move_back() {
+            log::warn!("give {} back to the host: {e}", self.name);
+        }
+    }
+
+    fn move_back(&mut self) -> Result<()> {
+        let path = "/proc/self/ns/net";
+        let host = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .doing(|| format!("open {path}"))?;
+        let to = |name: &str| {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&host.as_fd());
+            vec![LinkAttribute::NetNsFd(fd), LinkAttribute::IfName(name.to_string())]
+        };
+        match self.inside.change(self.index, false, to(&self.name)) {
+            // Somebody has made another device of that name.
+            Err(Errno::EXIST) => {
+                self.inside.change(self.index, false, to("phys%d")).doing(|| "move it under another name")?;
+                return Err(Error::new(Kind::Failed, "its name is taken: it is called physN now"));
+            }
+            result => result.doing(|| "move it")?,
+        }
+        let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
+        let now = netlink.link(&self.name).doing(|| "find it")?;
+        let index = now.header.index;
+        let mut old: Vec<_> =
+            self.mtu.filter(|_| mtu_of(&now) != self.mtu).map(LinkAttribute::Mtu).into_iter().collect();
+        let own = self.address.take().map(LinkAttribute::Address);
+        old.extend(own.filter(|a| !now.attributes.contains(a)));
+        if !old.is_empty() {
+            netlink.change(index, false, old).doing(|| "its MTU and hardware address")?;
+        }
+        for address in &self.addresses {
+            netlink.add_address_again(index, address).doing(|| "its addresses")?;
+        }
+        if self.up {
+            netlink.change(index, true, Vec::new()).doing(|| "bring it up")?;
+        }
+        Ok(())
+    }
+}
+
+/// A socket of another network namespace: a thread goes there to open it.
+fn open_in(namespace: BorrowedFd<'_>) -> lxc_sys::Result<Netlink> {
+    let open = || setns(namespace, libc::CLONE_NEWNET as u64).and_then(|()| Netlink::open());
+    std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(Errno::IO)))
+}
