@@ -18,6 +18,7 @@ pub mod lsm;
 pub mod monitor;
 pub mod monitord;
 pub mod mount;
+pub mod netlink;
 pub mod network;
 pub mod paths;
 pub mod plan;

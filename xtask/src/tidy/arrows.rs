@@ -44,7 +44,10 @@ pub fn crates() -> Result<Vec<String>> {
 /// The floors of lxc-core, from the ground up. A module imports its own and what is on lower floors, never its
 /// neighbours; only on the ground floor, which is data and small tools, neighbours may.
 const FLOORS: &[&[&str]] = &[
-    &["error", "files", "global", "lock", "log", "paths", "plan", "protocol", "seccomp", "source", "state"],
+    &[
+        "error", "files", "global", "lock", "log", "netlink", "paths", "plan", "protocol", "seccomp",
+        "source", "state",
+    ],
     &["cgroup", "hooks", "lsm", "rootfs", "storage", "terminal"],
     &["mount", "network", "template"],
     &["spawn"],

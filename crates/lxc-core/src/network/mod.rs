@@ -1,7 +1,6 @@
 //! The container's network: devices made by the monitor through netlink, configured by the child,
 //! queried by entering the network namespace in a thread.
 
-pub mod netlink;
 mod phys;
 mod proxy;
 pub mod query;

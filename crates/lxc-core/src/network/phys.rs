@@ -11,9 +11,9 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use rustix::fs::{Mode, OFlags};
 
-use super::netlink::{Netlink, is_link_local, mtu_of};
 use super::setup::Inside;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::netlink::{Netlink, is_link_local, mtu_of};
 use crate::plan::network::{hardware_address, mtu};
 
 /// A device that is in a container. The socket keeps the container's namespace, and so the device, until it is back.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use lxc_config::{NetType, Network};
 use lxc_sys::Errno;
 
-use super::netlink::Netlink;
 use crate::error::{Doing, Error, Result};
+use crate::netlink::Netlink;
 
 /// The loopback device's index, in every network namespace.
 const LOOPBACK: u32 = 1;

@@ -7,8 +7,8 @@ use std::path::Path;
 use lxc_sys::process::setns;
 use rustix::process::Pid;
 
-use super::netlink::Netlink;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::netlink::Netlink;
 
 /// A device of a container and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use std::os::fd::BorrowedFd;
 use lxc_config::{Gateway, NetType, Network, Values};
 use lxc_sys::Errno;
 
-use super::netlink::Netlink;
 use super::phys::{self, Moved};
 use super::proxy::{self, Proxy};
 use super::stacked;
 use crate::error::{Doing, Result};
 use crate::hooks::HookContext;
+use crate::netlink::Netlink;
 
 /// A device that was made on the host.
 #[derive(Debug, Clone)]

@@ -9,9 +9,9 @@ use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanFlags, IpVlanMode, MacVlanMode,
 };
 
-use super::netlink::{Netlink, Stacked};
 use super::setup::Inside;
 use crate::error::{Doing, Error, Result};
+use crate::netlink::{Netlink, Stacked};
 use crate::plan::network::{hardware_address, mtu};
 
 /// Makes the device of a network; nothing for types that have none of this kind.

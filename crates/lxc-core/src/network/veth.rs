@@ -7,9 +7,9 @@ use std::path::Path;
 use lxc_config::{Gateway, Network, VlanId};
 use lxc_sys::Errno;
 
-use super::netlink::{Netlink, VethPair, mtu_of};
 use super::setup::{Device, Devices, Inside};
 use crate::error::{Doing, Error, Result};
+use crate::netlink::{Netlink, VethPair, mtu_of};
 use crate::plan::network::{hardware_address, mtu};
 
 impl Devices {

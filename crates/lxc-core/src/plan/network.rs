@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use lxc_config::{Gateway, IpvlanMode, NetType, Network, Values, VlanId};
 
 use crate::error::{Doing, Error, Result};
-use crate::network::netlink::Netlink;
+use crate::netlink::Netlink;
 
 /// Checks every network of the configuration.
 pub fn check(values: &Values) -> Result<()> {

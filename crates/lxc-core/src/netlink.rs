@@ -209,7 +209,7 @@ impl Netlink {
     }
 
     /// Changes attributes of a device, and brings it up.
-    pub(super) fn change(
+    pub(crate) fn change(
         &mut self,
         index: u32,
         up: bool,
@@ -298,14 +298,14 @@ impl Netlink {
     }
 
     /// Everything about all addresses of all devices.
-    pub(super) fn address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
+    pub(crate) fn address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
         let answers = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
         let own = |m| if let RouteNetlinkMessage::NewAddress(a) = m { Some(a) } else { None };
         Ok(answers.into_iter().filter_map(own).collect())
     }
 
     /// Gives a device an address that another, or itself, had.
-    pub(super) fn add_address_again(&mut self, index: u32, of: &AddressMessage) -> lxc_sys::Result<()> {
+    pub(crate) fn add_address_again(&mut self, index: u32, of: &AddressMessage) -> lxc_sys::Result<()> {
         let mut message = AddressMessage::default();
         message.header = of.header.clone();
         message.header.index = index;
@@ -378,7 +378,7 @@ fn proxy_message(index: u32, address: IpAddr) -> NeighbourMessage {
 }
 
 /// What the kernel gives every device that is up, by itself.
-pub(super) fn is_link_local(address: &AddressMessage) -> bool {
+pub(crate) fn is_link_local(address: &AddressMessage) -> bool {
     matches!(address.header.scope, AddressScope::Link) && address.header.family == AddressFamily::Inet6
 }
 
