@@ -11,6 +11,7 @@ mod config;
 mod console;
 mod create;
 mod destroy;
+mod device;
 mod execute;
 mod freeze;
 mod hooks;

@@ -43,6 +43,7 @@ pub static COMMANDS: &[&Command] = &[
     &commands::console::COMMAND,
     &commands::create::COMMAND,
     &commands::destroy::COMMAND,
+    &commands::device::COMMAND,
     &commands::execute::COMMAND,
     &commands::freeze::COMMAND,
     &commands::info::COMMAND,

@@ -238,6 +238,22 @@ impl Netlink {
         self.change(index, true, attributes)
     }
 
+    /// Moves a device to another network namespace, given with a socket of it, where it is down and has `name`.
+    /// EEXIST when that is taken: the kernel would move the device, and fail then.
+    pub fn move_to(
+        &mut self,
+        index: u32,
+        to: (&mut Netlink, BorrowedFd<'_>),
+        name: &str,
+    ) -> lxc_sys::Result<()> {
+        let (there, namespace) = to;
+        if there.index_of(name).is_ok() {
+            return Err(Errno::EXIST);
+        }
+        let to = [LinkAttribute::NetNsFd(namespace.as_raw_fd()), LinkAttribute::IfName(name.to_string())];
+        self.change(index, false, to.to_vec())
+    }
+
     /// Removes a device.
     pub fn delete(&mut self, index: u32) -> lxc_sys::Result<()> {
         let mut link = LinkMessage::default();

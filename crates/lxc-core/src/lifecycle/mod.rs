@@ -4,6 +4,7 @@ pub mod autostart;
 pub mod configure;
 pub mod create;
 pub mod destroy;
+pub mod devices;
 pub mod discover;
 pub mod freeze;
 pub mod items;

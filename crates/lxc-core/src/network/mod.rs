@@ -7,3 +7,16 @@ pub mod query;
 pub mod setup;
 mod stacked;
 mod veth;
+
+use std::os::fd::BorrowedFd;
+
+use lxc_sys::Errno;
+use lxc_sys::process::setns;
+
+use crate::netlink::Netlink;
+
+/// A socket of another network namespace: a thread goes there to open it.
+pub fn open_in(namespace: BorrowedFd<'_>) -> lxc_sys::Result<Netlink> {
+    let open = || setns(namespace, libc::CLONE_NEWNET as u64).and_then(|()| Netlink::open());
+    std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(Errno::IO)))
+}

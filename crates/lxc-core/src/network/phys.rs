@@ -1,16 +1,16 @@
 //! Devices of the host that a container has while it runs. They come back as they were: name, MTU, hardware address,
 //! addresses, and whether they are up.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use lxc_config::Network;
 use lxc_sys::Errno;
-use lxc_sys::process::setns;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use rustix::fs::{Mode, OFlags};
 
+use super::open_in;
 use super::setup::Inside;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::netlink::{Netlink, is_link_local, mtu_of};
@@ -53,17 +53,9 @@ pub(super) fn take(
     let mut addresses = netlink.address_messages().doing(what)?;
     addresses.retain(|a| a.header.index == index && !is_link_local(a));
     let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
-    let target = vec![
-        LinkAttribute::NetNsFd(std::os::fd::AsRawFd::as_raw_fd(&inside.namespace)),
-        LinkAttribute::IfName(inside.name.clone()),
-    ];
     let moving = || format!("{}: move it into the container as {}", what(), inside.name);
-    netlink.change(index, false, target).doing(moving)?;
-    let index = match socket.index_of(&inside.name) {
-        Ok(index) => index,
-        // It is there, under the name it had.
-        Err(_) => socket.index_of(link).doing(moving)?,
-    };
+    netlink.move_to(index, (&mut socket, inside.namespace), &inside.name).doing(moving)?;
+    let index = socket.index_of(&inside.name).doing(moving)?;
     let moved = Moved {
         inside: socket,
         index,
@@ -106,19 +98,17 @@ impl Moved {
         let path = "/proc/self/ns/net";
         let host = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .doing(|| format!("open {path}"))?;
-        let to = |name: &str| {
-            let fd = std::os::fd::AsRawFd::as_raw_fd(&host.as_fd());
-            vec![LinkAttribute::NetNsFd(fd), LinkAttribute::IfName(name.to_string())]
-        };
-        match self.inside.change(self.index, false, to(&self.name)) {
+        let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
+        match self.inside.move_to(self.index, (&mut netlink, host.as_fd()), &self.name) {
             // Somebody has made another device of that name.
             Err(Errno::EXIST) => {
-                self.inside.change(self.index, false, to("phys%d")).doing(|| "move it under another name")?;
+                self.inside
+                    .move_to(self.index, (&mut netlink, host.as_fd()), "phys%d")
+                    .doing(|| "move it under another name")?;
                 return Err(Error::new(Kind::Failed, "its name is taken: it is called physN now"));
             }
             result => result.doing(|| "move it")?,
         }
-        let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         let now = netlink.link(&self.name).doing(|| "find it")?;
         let index = now.header.index;
         let mut old: Vec<_> =
@@ -136,10 +126,4 @@ impl Moved {
         }
         Ok(())
     }
-}
-
-/// A socket of another network namespace: a thread goes there to open it.
-fn open_in(namespace: BorrowedFd<'_>) -> lxc_sys::Result<Netlink> {
-    let open = || setns(namespace, libc::CLONE_NEWNET as u64).and_then(|()| Netlink::open());
-    std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(Errno::IO)))
 }

@@ -82,10 +82,8 @@ fn must_be_on(number: u32, name: &str) -> Result<()> {
 pub(super) fn remove(proxies: &mut Vec<Proxy>, netlink: &mut Netlink) {
     for proxy in proxies.drain(..).rev() {
         let Proxy { link, address, routed } = proxy;
-        if routed {
-            if let Err(e) = netlink.remove_route(LOOPBACK, (address, length(address))) {
-                log::warn!("remove the route to {address}: {e}");
-            }
+        if routed && let Err(e) = netlink.remove_route(LOOPBACK, (address, length(address))) {
+            log::warn!("remove the route to {address}: {e}");
         }
         match netlink.remove_proxy(link, address) {
             // With the link it goes by itself.
