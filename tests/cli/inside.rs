@@ -14,6 +14,8 @@ section dev; ls -lA /dev /dev/pts /dev/shm | awk '{ print $5 ~ /^136/ ? n : $1, 
 section dev links; for f in /dev/*; do [ -L $f ] && echo $f $(readlink $f); done
 section init; tr '\0' '\n' </proc/1/environ | grep -v ^container_ttys= | sort; tr '\0' ' ' </proc/1/cmdline; echo
 section status
+# The C library blocks all signals while it forks, which init does to sleep.
+n=0; until grep -q '^SigBlk:.0*$' /proc/1/status || [ $((n += 1)) -gt 20 ]; do sleep 0.1; done
 grep -E '^(Name|Umask|Uid|Gid|Groups|NStgid|NSpid|NSsid|Seccomp|NoNewPrivs|Cap|Sig[BCI])' /proc/1/status
 section fds; for f in /proc/1/fd/*; do echo ${f##*/} $(readlink $f); done
 section cwd; readlink /proc/1/cwd; readlink /proc/1/root

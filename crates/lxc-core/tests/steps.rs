@@ -150,7 +150,7 @@ fn refused_before_anything_is_made() {
         ("lxc.prlimit.bogus = 1\n", "no such resource limit"),
         ("lxc.mount.entry = /nonexistent mnt none bind 0 0\n", "/nonexistent"),
         ("lxc.seccomp.profile = /x\n", "lxc.seccomp.profile"),
-        ("lxc.net.0.type = macvlan\n", "lxc.net.0.type"),
+        ("lxc.net.0.type = macvlan\n", "config:3: lxc.net.0.link"),
         ("lxc.net.0.type = veth\nlxc.net.0.mtu = many\n", "lxc.net.0.mtu"),
         ("lxc.sched.core = 1\nlxc.namespace.keep = pid\n", "lxc.sched.core"),
         ("lxc.cgroup.dir.monitor = m\n", "lxc.cgroup.dir.container"),
@@ -162,9 +162,10 @@ fn refused_before_anything_is_made() {
 
 #[test]
 fn a_message_names_file_and_line() {
-    let error =
-        plan_on(&host(0), &format!("{SMALL}lxc.net.0.type = vlan\n")).expect_err("not supported").to_string();
-    assert!(error.starts_with("config:3: lxc.net.0.type"), "{error}");
+    let error = plan_on(&host(0), &format!("{SMALL}lxc.net.0.type = empty\nlxc.net.0.name = x\n"))
+        .expect_err("lo only")
+        .to_string();
+    assert!(error.starts_with("config:4: lxc.net.0.name"), "{error}");
 }
 
 #[test]

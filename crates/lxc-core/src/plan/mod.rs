@@ -189,7 +189,12 @@ impl Plan {
 fn locate(error: Error, config: &Config) -> Error {
     let text = error.to_string();
     let key = text.split([' ', ':', '=', ',']).find(|w| w.starts_with("lxc."));
-    match key.and_then(|k| config.origin(k)) {
+    // What is missing is missing where the network begins.
+    let network = |k: &str| {
+        let number = k.strip_prefix("lxc.net.")?.split('.').next()?;
+        config.origin(&format!("lxc.net.{number}.type"))
+    };
+    match key.and_then(|k| config.origin(k).or_else(|| network(k))) {
         Some((file, line)) => error.during(format!("{}:{line}", file.display())),
         None => error,
     }
