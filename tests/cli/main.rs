@@ -25,6 +25,7 @@ mod limits;
 mod ls;
 mod monitor;
 mod monitord;
+mod net;
 mod network;
 mod run;
 mod seccomp;

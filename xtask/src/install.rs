@@ -86,6 +86,12 @@ pub fn install(program: &Path, prefix: &Path, final_prefix: &Path) -> Result<()>
     let data = prefix.join("share/lxc");
     copy_tree(&shell::root().join("share"), &data)?;
     name_directory(&data.join("config"), &final_prefix.join("share/lxc"))?;
+    replace_by_link(&installed, &prefix.join("libexec/lxc/lxc-net"))?;
+    install_units(
+        &data.join("systemd"),
+        &prefix.join("lib/systemd/system"),
+        &final_prefix.join("libexec/lxc"),
+    )?;
     copy_tree(&shell::root().join("man"), &prefix.join("share/man"))
 }
 
@@ -111,6 +117,19 @@ fn name_directory(config: &Path, data: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Moves the units of systemd to where it looks for them.
+fn install_units(from: &Path, to: &Path, libexec: &Path) -> Result<()> {
+    let libexec = libexec.to_str().context("the prefix is not UTF-8")?;
+    std::fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
+        let path = entry?.path();
+        let text = std::fs::read_to_string(&path)?.replace("@LIBEXECDIR@", libexec);
+        let target = to.join(path.file_name().context("a file has a name")?);
+        std::fs::write(&target, text).with_context(|| format!("write {}", target.display()))?;
+    }
+    std::fs::remove_dir_all(from).with_context(|| format!("remove {}", from.display()))
 }
 
 fn commands(lxc: &Path) -> Result<Vec<String>> {

@@ -20,8 +20,18 @@ pub enum For {
 const BUILDING: &[&str] = &["gcc", "libc6-dev"];
 /// busybox-static and mmdebstrap make the systems that are started, lxc is the peer, lxc-templates has configurations
 /// that containers include.
-const TESTS: &[&str] =
-    &["busybox-static", "iproute2", "lxc", "lxc-templates", "mmdebstrap", "python3", "util-linux"];
+const TESTS: &[&str] = &[
+    "busybox-static",
+    "dnsmasq-base",
+    "iproute2",
+    "iptables",
+    "lxc",
+    "lxc-templates",
+    "mmdebstrap",
+    "nftables",
+    "python3",
+    "util-linux",
+];
 const VM: &[&str] =
     &["e2fsprogs", "mmdebstrap", "qemu-system-x86", "qemu-utils", "tar", "util-linux", "xz-utils"];
 

@@ -50,6 +50,7 @@ pub static COMMANDS: &[&Command] = &[
     &commands::ls::COMMAND,
     &commands::monitor::COMMAND,
     &commands::monitord::COMMAND,
+    &commands::net::COMMAND,
     &commands::run::COMMAND,
     &commands::seccomp::COMMAND,
     &commands::start::COMMAND,

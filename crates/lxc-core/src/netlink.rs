@@ -169,6 +169,15 @@ impl Netlink {
         self.acknowledged(RouteNetlinkMessage::NewLink(host), NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Makes a bridge. EEXIST when the name is taken.
+    pub fn create_bridge(&mut self, name: &str, address: [u8; 6]) -> lxc_sys::Result<()> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.to_string()));
+        link.attributes.push(LinkAttribute::Address(address.to_vec()));
+        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        self.acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
     /// Makes a device on top of another.
     pub fn create_stacked(&mut self, device: &Stacked<'_>) -> lxc_sys::Result<()> {
         let mut link = LinkMessage::default();

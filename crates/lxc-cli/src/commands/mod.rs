@@ -14,6 +14,7 @@ pub mod info;
 pub mod ls;
 pub mod monitor;
 pub mod monitord;
+pub mod net;
 pub mod run;
 pub mod seccomp;
 pub mod start;

@@ -4,6 +4,7 @@
 mod phys;
 mod proxy;
 pub mod query;
+pub mod service;
 pub mod setup;
 mod stacked;
 mod veth;

@@ -213,7 +213,7 @@ fn router<A: Into<IpAddr>>(gateway: Gateway<A>) -> Option<IpAddr> {
 }
 
 /// RFC 919; none for /31 (RFC 3021) and /32.
-fn broadcast(address: std::net::Ipv4Addr, prefix: u8) -> Option<std::net::Ipv4Addr> {
+pub(super) fn broadcast(address: std::net::Ipv4Addr, prefix: u8) -> Option<std::net::Ipv4Addr> {
     let host_bits = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
     (prefix < 31).then(|| (u32::from(address) | host_bits).into())
 }
