@@ -157,5 +157,8 @@ fn a_container_on_the_bridge() {
     );
     let said = on_a_host(&suite, "USE_LXC_BRIDGE=true", &script);
     // It finds itself another address by the bridge's router advertisements.
-    assert!(said.starts_with("1 1 lease ") && said.contains(" fc42:5009:ba4b:5ab0::7 ") && said.ends_with(" 1"), "{said}");
+    assert!(
+        said.starts_with("1 1 lease ") && said.contains(" fc42:5009:ba4b:5ab0::7 ") && said.ends_with(" 1"),
+        "{said}"
+    );
 }
