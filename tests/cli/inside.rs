@@ -3,7 +3,7 @@
 use lxc_testkit::{Lxcpath, Suite, needs};
 
 /// Looks at everything that a configuration can change.
-const LOOK: &str = r"
+const LOOK: &str = r#"
 section() { echo; echo \== $*; }
 section mounts
 # Without the numbers of mounts and devices, and the sizes that follow the machine.
@@ -14,9 +14,9 @@ section dev; ls -lA /dev /dev/pts /dev/shm | awk '{ print $5 ~ /^136/ ? n : $1, 
 section dev links; for f in /dev/*; do [ -L $f ] && echo $f $(readlink $f); done
 section init; tr '\0' '\n' </proc/1/environ | grep -v ^container_ttys= | sort; tr '\0' ' ' </proc/1/cmdline; echo
 section status
-# The C library blocks all signals while it forks, which init does to sleep.
-n=0; until grep -q '^SigBlk:.0*$' /proc/1/status || [ $((n += 1)) -gt 20 ]; do sleep 0.1; done
-grep -E '^(Name|Umask|Uid|Gid|Groups|NStgid|NSpid|NSsid|Seccomp|NoNewPrivs|Cap|Sig[BCI])' /proc/1/status
+# A shell blocks all signals for moments, before it waits for its children.
+n=0; until status=$(cat /proc/1/status); echo "$status" | grep -q '^SigBlk:.0*$' || [ $((n += 1)) -gt 20 ]; do sleep 0.1; done
+echo "$status" | grep -E '^(Name|Umask|Uid|Gid|Groups|NStgid|NSpid|NSsid|Seccomp|NoNewPrivs|Cap|Sig[BCI])'
 section fds; for f in /proc/1/fd/*; do echo ${f##*/} $(readlink $f); done
 section cwd; readlink /proc/1/cwd; readlink /proc/1/root
 section cgroup; cat /proc/1/cgroup
@@ -28,7 +28,7 @@ section system; hostname; uname -m; cat /proc/sys/kernel/domainname /proc/sys/ne
 section writable; for d in / /proc/sys/kernel /sys /proc/sysrq-trigger /sys/fs/cgroup /sys/devices; do
   [ -w $d ] && echo $d; done
 section tty; ls -l /dev/console /dev/tty1 /dev/ptmx 2>&1 | awk '{ print $3, $4, $5, $6 }'
-";
+"#;
 
 /// The look under one suite, with what differs between any two starts taken out.
 fn look(suite: &Suite, lines: &[&str]) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Files of LXC 1 and 2 with the names of today.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::keys::LEGACY_KEYS;
@@ -23,7 +24,7 @@ const STORAGE: &[&str] =
 /// Renames what LXC 1 and 2 called otherwise, also in lines that are commented out, and leaves everything else
 /// as it is. Returns the new text and the lines that differ.
 pub fn update(text: &[u8]) -> (Vec<u8>, Vec<Change>) {
-    let mut updater = Updater { backend: backend(text), next_network: 0 };
+    let mut updater = Updater { backend: backend(text), networks: BTreeSet::new() };
     let (mut out, mut changes) = (Vec::with_capacity(text.len()), Vec::new());
     for line in lexer::lines(text) {
         let content = &text[line.content.clone()];
@@ -67,15 +68,20 @@ fn backend(text: &[u8]) -> Option<Vec<u8>> {
 
 struct Updater {
     backend: Option<Vec<u8>>,
-    /// Index of the next network that has none.
-    next_network: u32,
+    /// Indices of the networks so far.
+    networks: BTreeSet<u32>,
 }
 
 impl Updater {
     /// `None`: the line stays. `Some(None)`: it goes.
     fn line(&mut self, line: &[u8]) -> Option<Option<Vec<u8>>> {
-        let (key, value, _) = assignment(line)?;
+        let (key, value, commented) = assignment(line)?;
         let name = std::str::from_utf8(&line[key.clone()]).ok()?;
+        let is_empty = line[value.clone()].trim_ascii().is_empty();
+        if !commented && (name == "lxc.net" || name.starts_with("lxc.net.")) {
+            self.count(name, is_empty);
+            return None;
+        }
         if name == "lxc.rootfs" {
             let prefix = self.storage_prefix(&line[value.clone()]);
             let between = &line[key.end..value.start];
@@ -83,7 +89,7 @@ impl Updater {
                 [&line[..key.start], b"lxc.rootfs.path", between, &prefix, &line[value]].concat(),
             ));
         }
-        let new = match self.name(name)? {
+        let new = match self.name(name, is_empty)? {
             Some(new) => new,
             None => return Some(None),
         };
@@ -103,9 +109,14 @@ impl Updater {
     }
 
     /// The name of today. `Some(None)`: the key has no effect any more.
-    fn name(&mut self, name: &str) -> Option<Option<String>> {
+    fn name(&mut self, name: &str, is_empty: bool) -> Option<Option<String>> {
         if let Some(rest) = name.strip_prefix("lxc.network.") {
-            return Some(Some(self.network(rest)));
+            let new = self.network(rest);
+            self.count(&new, is_empty);
+            return Some(Some(new));
+        }
+        if name == "lxc.network" {
+            self.count("lxc.net", is_empty);
         }
         if let Some(resource) = name.strip_prefix("lxc.limit.") {
             return Some(Some(format!("lxc.prlimit.{resource}")));
@@ -117,6 +128,21 @@ impl Updater {
         Some(LEGACY_KEYS[at].replacement.map(str::to_owned))
     }
 
+    /// What an assignment to a key of today makes of the networks: what takes a value away begins none.
+    fn count(&mut self, name: &str, is_empty: bool) {
+        let Some(rest) = name.strip_prefix("lxc.net.") else {
+            self.networks.clear();
+            return;
+        };
+        let (index, whole) = rest.split_once('.').map_or((rest, true), |(index, _)| (index, false));
+        let Ok(index) = index.parse() else { return };
+        match (whole, is_empty) {
+            (true, true) => _ = self.networks.remove(&index),
+            (false, false) => _ = self.networks.insert(index),
+            _ => {}
+        }
+    }
+
     /// Networks without index are counted by their types; indices that are written are left out.
     fn network(&mut self, rest: &str) -> String {
         let number = |text: &str| text.parse::<u32>().ok().filter(|_| !text.starts_with('+'));
@@ -125,20 +151,12 @@ impl Updater {
             _ => (number(rest), rest),
         };
         let written = index.is_some();
+        let last = self.networks.last().copied();
         let index = match index {
-            Some(index) => {
-                self.next_network = self.next_network.max(index.saturating_add(1));
-                index
-            }
-            None if field == "type" => {
-                self.next_network += 1;
-                self.next_network - 1
-            }
+            Some(index) => index,
+            None if field == "type" => last.map_or(0, |last| last.saturating_add(1)),
             // Before the first type it is the first network that is meant.
-            None => {
-                self.next_network = self.next_network.max(1);
-                self.next_network - 1
-            }
+            None => last.unwrap_or(0),
         };
         match field {
             _ if written && number(rest).is_some() => format!("lxc.net.{index}"),
