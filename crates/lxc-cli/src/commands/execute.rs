@@ -63,7 +63,6 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         command: context.words().to_vec(),
         execute: true,
         daemonize,
-        caller_ends: daemonize,
         pidfile: None,
         close_all_fds: daemonize,
         last_kept_fd: last_kept_fd(),

@@ -175,7 +175,6 @@ fn attempt(
         command: command.to_vec(),
         execute: true,
         daemonize: false,
-        caller_ends: false,
         pidfile: None,
         close_all_fds: true,
         last_kept_fd: 2,

@@ -120,7 +120,6 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         command,
         execute: false,
         daemonize,
-        caller_ends: daemonize,
         pidfile: context.get("pidfile").map(absolute),
         close_all_fds: daemonize || context.has("close-all-fds"),
         last_kept_fd: last_kept_fd(),

@@ -1,6 +1,6 @@
 //! The cgroups of one container or monitor, one in each hierarchy.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
@@ -145,14 +145,6 @@ impl GroupSet {
             }
         }
         Ok(())
-    }
-
-    /// All descriptors of the set.
-    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
-        self.groups
-            .iter()
-            .flat_map(|g| std::iter::once(&g.limit_dir).chain(&g.inner_dir))
-            .map(AsRawFd::as_raw_fd)
     }
 
     /// The v2 cgroup that a child can be born in.

@@ -1,7 +1,7 @@
 //! From the process of a command to a monitor of its own.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use lxc_config::Config;
@@ -21,18 +21,13 @@ use crate::spawn::ahead;
 /// hierarchies. The v2 one is left to [`clone3`].
 pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, GroupSet)> {
     let layout = layout::detect(plan.cgroups.relative, only)?;
-    let groups = monitor_groups(plan, &layout)?;
-    Ok((layout, groups))
-}
-
-fn monitor_groups(plan: &Plan, layout: &Layout) -> Result<GroupSet> {
-    let groups = GroupSet::create(layout, &plan.cgroups.monitor)?;
-    match groups.enable_controllers(layout).and_then(|()| crate::cgroup::group::join(&groups.v1_tasks()?)) {
-        Ok(()) => Ok(groups),
+    let groups = GroupSet::create(&layout, &plan.cgroups.monitor)?;
+    match groups.enable_controllers(&layout).and_then(|()| crate::cgroup::group::join(&groups.v1_tasks()?)) {
+        Ok(()) => Ok((layout, groups)),
         Err(e) => {
             // Some of them it may have joined already.
-            crate::cgroup::group::leave(layout, &groups, &plan.cgroups.pivot);
-            groups.remove(layout);
+            crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
+            groups.remove(&layout);
             Err(e)
         }
     }
@@ -55,13 +50,6 @@ pub fn start(
 ) -> std::result::Result<(), StartFailure> {
     let early = |error| StartFailure { error, trace: String::new() };
     let (reader, report) = report_pair().map_err(early)?;
-    if plan.options.caller_ends
-        && let Ok(alone) = SingleThreaded::check()
-        && let Ok(layout) = layout::detect(plan.cgroups.relative, cgroup_use)
-        && !layout.has_v1()
-    {
-        return start_directly(alone, plan, config, listener, layout, (reader, report));
-    }
     match fork().doing(|| "fork the monitor").map_err(early)? {
         Fork::Child(alone) => {
             drop(reader);
@@ -81,53 +69,6 @@ fn wait(transient: rustix::process::Pid, reader: ReportReader) -> std::result::R
     result
 }
 
-/// The same where no process is needed between: the monitor is born in its cgroup v2, there is no v1 hierarchy that
-/// the caller would have to join, and the caller's end hands the monitor to init.
-fn start_directly(
-    alone: SingleThreaded,
-    plan: Box<Plan>,
-    config: &Config,
-    listener: OwnedFd,
-    layout: Layout,
-    (reader, report): (ReportReader, ReportEnd),
-) -> std::result::Result<(), StartFailure> {
-    log::start_ring();
-    let failed = |error| StartFailure { error, trace: log::take_ring().concat() };
-    let groups = monitor_groups(&plan, &layout).map_err(failed)?;
-    let (maker, network) = ahead::pair(&plan).unzip();
-    match clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd)) {
-        Ok(Cloned::Parent(pid, _)) => {
-            drop((listener, report, groups, layout, network));
-            if let Some(maker) = maker {
-                maker.make();
-            }
-            let result = reader.wait();
-            if result.is_err() {
-                // It has said its last word. One that runs is not waited for.
-                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-            }
-            result
-        }
-        Ok(Cloned::Child(_)) => {
-            drop((maker, reader));
-            let mut keep = vec![listener.as_raw_fd(), report.fd().as_raw_fd()];
-            keep.extend(layout.hierarchies.iter().map(|h| h.base_dir.as_raw_fd()));
-            keep.extend(groups.descriptors());
-            keep.extend(network.as_ref().map(ahead::Ahead::descriptor));
-            let config = Cow::Borrowed(config);
-            let begin = Begin { plan, config, listener, layout, groups, network, report: Some(report) };
-            exit_now(match detach(&begin.plan, keep) {
-                Ok(()) => monitor(begin),
-                Err(e) => give_up(begin, &e),
-            })
-        }
-        Err(e) => {
-            groups.remove(&layout);
-            Err(failed(Error::os("clone the monitor", e)))
-        }
-    }
-}
-
 /// The process between: it makes the monitor's cgroups, so that the monitor is born in them.
 fn transient(
     alone: SingleThreaded,
@@ -138,7 +79,7 @@ fn transient(
     cgroup_use: Option<&str>,
 ) -> i32 {
     log::start_ring();
-    if let Err(e) = detach(&plan, vec![listener.as_raw_fd(), report.fd().as_raw_fd()]) {
+    if let Err(e) = detach(&plan, &listener, &report) {
         report.failed(&e, &log::take_ring());
         return 1;
     }
@@ -181,9 +122,10 @@ fn transient(
     }
 }
 
-/// Leaves the caller's directory, terminal and descriptors, but those to keep.
-fn detach(plan: &Plan, mut keep: Vec<RawFd>) -> Result<()> {
+/// Leaves the caller's directory, descriptors and terminal.
+fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd) -> Result<()> {
     rustix::process::chdir("/").doing(|| "change to /")?;
+    let mut keep = vec![listener.as_raw_fd(), report.fd().as_raw_fd()];
     keep.extend(log::descriptors());
     process::close_all_but(keep, plan.options.last_kept_fd).doing(|| "close descriptors")?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
@@ -204,20 +146,15 @@ fn monitor(begin: Begin<'_>) -> i32 {
     if let Some(path) = &pidfile
         && let Err(e) = write_pidfile(path)
     {
-        return give_up(begin, &e);
+        let Begin { layout, groups, report, plan, .. } = begin;
+        crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
+        groups.remove(&layout);
+        if let Some(report) = report {
+            report.failed(&e, &log::take_ring());
+        }
+        return 1;
     }
     i32::from(supervise::run(begin).is_err())
-}
-
-/// A monitor that cannot begin.
-fn give_up(begin: Begin<'_>, error: &Error) -> i32 {
-    let Begin { layout, groups, report, plan, .. } = begin;
-    crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
-    groups.remove(&layout);
-    if let Some(report) = report {
-        report.failed(error, &log::take_ring());
-    }
-    1
 }
 
 /// The monitor's pid, without a newline, readable by its user only.

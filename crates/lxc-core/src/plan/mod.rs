@@ -39,9 +39,6 @@ pub struct StartOptions {
     pub execute: bool,
     /// The monitor becomes a daemon.
     pub daemonize: bool,
-    /// The calling process has one thread and ends when the start has. Where it can, it makes the monitor itself,
-    /// and is in a network namespace of its own afterwards.
-    pub caller_ends: bool,
     /// File for the monitor's pid.
     pub pidfile: Option<PathBuf>,
     /// Close descriptors that the caller left open; implied by `daemonize`.

@@ -2,7 +2,7 @@
 //! process, so the transient process of a start, which has nothing else left to do, makes it while the monitor
 //! prepares the child. Whoever finds none makes its own.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use lxc_config::NamespaceKind;
 use lxc_sys::{process, socket};
@@ -44,11 +44,6 @@ impl Maker {
 }
 
 impl Ahead {
-    /// The descriptor behind it.
-    pub fn descriptor(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-
     /// Waits for the namespace. Nothing, when it could not be made.
     pub fn take(self) -> Option<OwnedFd> {
         let message = socket::receive(self.0.as_fd(), &mut [0; 1], RecvFlags::empty()).ok()?;
