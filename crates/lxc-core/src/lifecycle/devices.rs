@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use lxc_sys::Errno;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::netlink::Netlink;
-use crate::network::open_in;
+use crate::network::{open_in, own_namespace};
 use crate::rootfs::Root;
 
 impl Container {
@@ -33,7 +33,7 @@ impl Container {
         })?;
         self.set_cgroup_item("devices.allow", &rule).map_err(|e| {
             // Without the permission the node is of no use.
-            if let Err(e) = root.remove_node(path) {
+            if let Err(e) = root.remove_file(path) {
                 log::warn!("{e}");
             }
             e.during(making())
@@ -57,7 +57,7 @@ impl Container {
         let Some(rule) = rule else {
             return Err(Error::invalid(format!("device {}: not a device", source.display())));
         };
-        root.remove_node(path)?;
+        root.remove_file(path)?;
         self.set_cgroup_item("devices.deny", &rule)
     }
 
@@ -84,9 +84,7 @@ impl Container {
         let new_name = new_name.unwrap_or(name);
         check_interface_name(new_name)?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
-        let path = "/proc/self/ns/net";
-        let here = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .doing(|| format!("open {path}"))?;
+        let here = own_namespace()?;
         inside
             .move_to(index, (&mut netlink, here.as_fd()), new_name)
             .doing(|| format!("move interface {name} of {} to the host as {new_name}", self.name()))
@@ -138,46 +136,4 @@ fn rule(stat: &Stat) -> Option<String> {
     };
     let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
     Some(format!("{letter} {major}:{minor} rwm"))
-}
-
-impl Root {
-    /// Makes a device node with the type, number and permissions of another, and its directories; what is there
-    /// gives way.
-    fn make_node(&self, path: &Path, like: &Stat) -> Result<()> {
-        let what = || format!("create device node {}", path.display());
-        let (parent, name) = self.split(path)?;
-        let (kind, mode) =
-            (FileType::from_raw_mode(like.st_mode), Mode::from_raw_mode(like.st_mode & 0o7777));
-        let make = || rustix::fs::mknodat(&parent, name, kind, mode, like.st_rdev);
-        match make() {
-            Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(&parent, name, AtFlags::empty()).doing(what)?;
-                make().doing(what)?;
-            }
-            result => result.doing(what)?,
-        }
-        // The umask took some. A link that the container puts there in between is not followed.
-        match rustix::fs::chmodat(&parent, name, mode, AtFlags::SYMLINK_NOFOLLOW) {
-            // A C library, or a kernel, without this flag.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            result => result.doing(what),
-        }
-    }
-
-    /// Removes a file, which need not be there.
-    fn remove_node(&self, path: &Path) -> Result<()> {
-        let (parent, name) = self.split(path)?;
-        match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(e) => Err(Error::os(format!("remove {}", path.display()), e)),
-        }
-    }
-
-    /// The directory that holds `path`, made if absent, and the last component.
-    fn split<'a>(&self, path: &'a Path) -> Result<(OwnedFd, &'a std::ffi::OsStr)> {
-        let name =
-            path.file_name().ok_or_else(|| Error::invalid(format!("{}: no file name", path.display())))?;
-        let parent = path.parent().unwrap_or(Path::new(""));
-        Ok((self.make_dir(parent.strip_prefix("/").unwrap_or(parent), 0o755)?, name))
-    }
 }

@@ -9,15 +9,24 @@ pub mod setup;
 mod stacked;
 mod veth;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use lxc_sys::Errno;
 use lxc_sys::process::setns;
 
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Doing, Result};
 use crate::netlink::Netlink;
 
 /// A socket of another network namespace: a thread goes there to open it.
 pub fn open_in(namespace: BorrowedFd<'_>) -> lxc_sys::Result<Netlink> {
     let open = || setns(namespace, libc::CLONE_NEWNET as u64).and_then(|()| Netlink::open());
     std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(Errno::IO)))
+}
+
+/// The calling thread's network namespace.
+pub fn own_namespace() -> Result<OwnedFd> {
+    let path = "/proc/thread-self/ns/net";
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(|| format!("open {path}"))
 }

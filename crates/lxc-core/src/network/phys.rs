@@ -8,10 +8,9 @@ use lxc_config::Network;
 use lxc_sys::Errno;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
-use rustix::fs::{Mode, OFlags};
 
-use super::open_in;
 use super::setup::Inside;
+use super::{open_in, own_namespace};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::netlink::{Netlink, is_link_local, mtu_of};
 use crate::plan::network::{hardware_address, mtu};
@@ -95,9 +94,7 @@ impl Moved {
     }
 
     fn move_back(&mut self) -> Result<()> {
-        let path = "/proc/self/ns/net";
-        let host = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .doing(|| format!("open {path}"))?;
+        let host = own_namespace()?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         match self.inside.move_to(self.index, (&mut netlink, host.as_fd()), &self.name) {
             // Somebody has made another device of that name.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use lxc_config::{Gateway, Network, VlanId};
 use lxc_sys::Errno;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::setup::{Device, Devices, Inside};
 use crate::error::{Doing, Error, Result};
@@ -22,21 +23,7 @@ impl Devices {
         inside: &Inside<'_>,
     ) -> Result<()> {
         let key = |k: &str| format!("lxc.net.{number}.{k}");
-        let bridge = match network.link.as_deref().filter(|l| !l.is_empty()) {
-            None => None,
-            // Its link is for other things.
-            Some(_) if network.veth_router => None,
-            Some(link) => {
-                let what = || format!("{} = {link}", key("link"));
-                let found = netlink.link(link).doing(what).map_err(|e| {
-                    e.with_hint("there is no such bridge: create it (lxc-net, ip link add … type bridge) or change the key")
-                })?;
-                if !Path::new("/sys/class/net").join(link).join("bridge").exists() {
-                    return Err(Error::unsupported(format!("{}: it is not a Linux bridge", what())));
-                }
-                Some(found)
-            }
-        };
+        let bridge = bridge_of(netlink, number, network)?;
         let wanted_mtu = mtu(number, network)?.or_else(|| bridge.as_ref().and_then(mtu_of));
         let queue = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
         for _ in 0..100 {
@@ -65,9 +52,7 @@ impl Devices {
             self.made.push(Device { index, name: host.clone(), network: number });
             // A bridge takes the lowest address of its ports: ours must not be it.
             let address = link.attributes.iter().find_map(|a| match a {
-                netlink_packet_route::link::LinkAttribute::Address(bytes) => {
-                    <[u8; 6]>::try_from(&bytes[..]).ok()
-                }
+                LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok(),
                 _ => None,
             });
             let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
@@ -82,6 +67,23 @@ impl Devices {
         }
         Err(Error::os("find a free name for a veth device", Errno::EXIST))
     }
+}
+
+/// The bridge that the host's end becomes a port of.
+fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -> Result<Option<LinkMessage>> {
+    let link = network.link.as_deref().filter(|l| !l.is_empty());
+    // The link of a router is for other things.
+    let Some(link) = link.filter(|_| !network.veth_router) else { return Ok(None) };
+    let what = || format!("lxc.net.{number}.link = {link}");
+    let found = netlink.link(link).doing(what).map_err(|e| {
+        e.with_hint(
+            "there is no such bridge: create it (lxc-net, ip link add … type bridge) or change the key",
+        )
+    })?;
+    if !Path::new("/sys/class/net").join(link).join("bridge").exists() {
+        return Err(Error::unsupported(format!("{}: it is not a Linux bridge", what())));
+    }
+    Ok(Some(found))
 }
 
 /// What the host's end needs when it is up. All of it goes with the device.

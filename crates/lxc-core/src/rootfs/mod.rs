@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use lxc_sys::Errno;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::mount::MountFlags;
 
 use crate::error::{Doing, Error, Result};
@@ -159,6 +159,49 @@ impl Root {
         let parent = self.parent(path, 0o755).doing(what)?;
         match rustix::fs::symlinkat(target, parent.as_fd(), name) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(Error::os(what(), e)),
+        }
+    }
+
+    /// Makes a device node with the type, number and permissions of another, and its directories; what is there
+    /// gives way.
+    pub fn make_node(&self, path: &Path, like: &Stat) -> Result<()> {
+        let what = || format!("create device node {}", self.describe(path));
+        let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
+        if path.components().any(|c| c == Component::ParentDir) {
+            return Err(Error::invalid(format!("{}: .. is not allowed", path.display())));
+        }
+        let parent = self.parent(path, 0o755).doing(what)?;
+        let (kind, mode) =
+            (FileType::from_raw_mode(like.st_mode), Mode::from_raw_mode(like.st_mode & 0o7777));
+        let make = || rustix::fs::mknodat(parent.as_fd(), name, kind, mode, like.st_rdev);
+        match make() {
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(parent.as_fd(), name, AtFlags::empty()).doing(what)?;
+                make().doing(what)?;
+            }
+            result => result.doing(what)?,
+        }
+        // The umask took some of the permissions. By descriptor: the container may have put a link there by now.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = rustix::fs::openat(parent.as_fd(), name, flags, Mode::empty()).doing(what)?;
+        let found = rustix::fs::fstat(&node).doing(what)?;
+        if (found.st_rdev, FileType::from_raw_mode(found.st_mode)) != (like.st_rdev, kind) {
+            return Err(Error::invalid(format!("{}: the container has put something else there", what())));
+        }
+        rustix::fs::chmod(fd_path(node.as_fd()), mode).doing(what)
+    }
+
+    /// Removes a file; neither it nor its directory need be there.
+    pub fn remove_file(&self, path: &Path) -> Result<()> {
+        let what = || format!("remove {}", self.describe(path));
+        let name = path.file_name().ok_or_else(|| Error::invalid(what()))?;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let removed = self
+            .open_at(parent, OFlags::PATH | OFlags::DIRECTORY)
+            .and_then(|parent| rustix::fs::unlinkat(&parent, name, AtFlags::empty()));
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(Error::os(what(), e)),
         }
     }
