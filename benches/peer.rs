@@ -6,18 +6,23 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use lxc_testkit::net::HostDevices;
 use lxc_testkit::{Lxcpath, Suite, container, process};
 
 /// Odd, so that the median is a measurement.
 const ROUNDS: usize = 25;
 const DEFINED: usize = 300;
 const RUNNING: usize = 30;
+const ADDRESSED: usize = 100;
+/// Milliseconds in which running containers are listed with their addresses.
+const ADDRESSED_LIMIT: f64 = 60.0;
 /// Milliseconds in which a long configuration is read.
 const LONG_LIMIT: f64 = 5.0;
 
 /// What is wanted: at most this part of the peer's time.
-const TARGETS: [(&str, f64); 9] = [
+const TARGETS: [(&str, f64); 11] = [
     ("start", 0.55),
+    ("start, bridge", 0.6),
     ("stop -k", 1.0),
     ("attach true", 0.4),
     ("info", 0.3),
@@ -25,6 +30,7 @@ const TARGETS: [(&str, f64); 9] = [
     ("2000 lines, 51 files", 0.6),
     ("ls -1, 300 defined", 0.15),
     ("ls -f, 30 running", 0.15),
+    ("ls -f, 100 addresses", 0.08),
     ("monitor PSS", 0.6),
 ];
 
@@ -35,9 +41,16 @@ fn main() {
     let both = [Suite::ours(), Suite::peer()];
     println!("{:<20} {:>10} {:>10} {:>7} {:>7}", "", "ours", "peer", "ratio", "target");
     if is_wanted("start") || is_wanted("stop -k") {
-        let [start, stop] = start_and_stop(&both);
+        let [start, stop] = start_and_stop(&both, &[]);
         row("start", "ms", start);
         row("stop -k", "ms", stop);
+    }
+    if is_wanted("start, bridge") {
+        let bridge = HostDevices::bridge("s", "");
+        let link = format!("lxc.net.1.link = {}", bridge.name());
+        let lines =
+            ["lxc.net.1.type = veth", &link, "lxc.net.1.flags = up", "lxc.net.1.ipv4.address = 10.76.0.2/24"];
+        row("start, bridge", "ms", start_and_stop(&both, &lines)[0]);
     }
     if is_wanted("attach true") || is_wanted("info") {
         let each = both.clone().map(|suite| Standing::new(&suite, 1));
@@ -54,11 +67,15 @@ fn main() {
     if is_wanted("2000 lines, 51 files") {
         let [ours, peer] = load_long(&both);
         row("2000 lines, 51 files", "ms", [ours, peer]);
-        let verdict = if ours < LONG_LIMIT { "ok" } else { "missed" };
-        println!("{:<20} {ours:>6.2} ms  of {LONG_LIMIT} ms, the process included  {verdict}", "");
+        limit(ours, LONG_LIMIT);
     }
     if is_wanted("ls -1, 300 defined") {
         row("ls -1, 300 defined", "ms", list_defined(&both));
+    }
+    if is_wanted("ls -f, 100 addresses") {
+        let [ours, peer] = list_addresses(&both);
+        row("ls -f, 100 addresses", "ms", [ours, peer]);
+        limit(ours, ADDRESSED_LIMIT);
     }
     if is_wanted("ls -f, 30 running") || is_wanted("monitor PSS") {
         let [list, pss] = many_running(&both);
@@ -67,11 +84,30 @@ fn main() {
     }
 }
 
+/// Containers with an address on a bridge.
+fn list_addresses(both: &[Suite; 2]) -> [f64; 2] {
+    let bridge = HostDevices::bridge("l", "");
+    let link = format!("lxc.net.1.link = {}", bridge.name());
+    let each = both.clone().map(|suite| {
+        Standing::with(&suite, ADDRESSED, |n| {
+            let address = format!("lxc.net.1.ipv4.address = 10.76.{}.{}/16", n / 250, n % 250 + 2);
+            vec!["lxc.net.1.type = veth".into(), link.clone(), "lxc.net.1.flags = up".into(), address]
+        })
+    });
+    alternate(both, |suite, s| time(suite, "lxc-ls", &["-P", each[s].dir.arg(), "-f"].map(str::to_string)))
+}
+
 fn row(name: &str, unit: &str, [ours, peer]: [f64; 2]) {
     let target = TARGETS.iter().find(|(n, _)| *n == name).map_or(1.0, |(_, t)| *t);
     let ratio = ours / peer;
     let verdict = if ratio <= target { "ok" } else { "missed" };
     println!("{name:<20} {ours:>6.2} {unit:<3} {peer:>6.2} {unit:<3} {ratio:>7.2} {target:>7.2}  {verdict}");
+}
+
+/// A limit in milliseconds, the process included.
+fn limit(ours: f64, limit: f64) {
+    let verdict = if ours < limit { "ok" } else { "missed" };
+    println!("{:<20} {ours:>6.2} ms  of {limit} ms  {verdict}", "");
 }
 
 /// Medians of something measured in turn, the one that goes first changing from round to round.
@@ -109,9 +145,10 @@ fn time(suite: &Suite, command: &str, arguments: &[String]) -> f64 {
     elapsed.as_secs_f64() * 1000.0
 }
 
-fn start_and_stop(both: &[Suite; 2]) -> [[f64; 2]; 2] {
+/// With these lines in the configuration.
+fn start_and_stop(both: &[Suite; 2], lines: &[&str]) -> [[f64; 2]; 2] {
     let dir = Lxcpath::new();
-    let name = dir.busybox("bench").build();
+    let name = lines.iter().fold(dir.busybox("bench"), |builder, line| builder.line(line)).build();
     let arguments: Vec<String> = ["-P", dir.arg(), "-n", &name].map(str::to_string).to_vec();
     let kill = [arguments.clone(), vec!["-k".into()]].concat();
     let mut stop = [Vec::new(), Vec::new()];
@@ -186,11 +223,19 @@ struct Standing {
 
 impl Standing {
     fn new(suite: &Suite, count: usize) -> Standing {
+        Standing::with(suite, count, |_| Vec::new())
+    }
+
+    /// With lines for each in its configuration.
+    fn with(suite: &Suite, count: usize, lines: impl Fn(usize) -> Vec<String>) -> Standing {
         let dir = Lxcpath::new();
         let rootfs = dir.join(".rootfs");
         container::busybox_rootfs(&rootfs);
-        let names: Vec<String> =
-            (0..count).map(|_| dir.busybox("c").rootfs(&rootfs).quick().build()).collect();
+        let build = |n| {
+            let builder = dir.busybox("c").rootfs(&rootfs).quick();
+            lines(n).iter().fold(builder, |builder, line| builder.line(line)).build()
+        };
+        let names: Vec<String> = (0..count).map(build).collect();
         names.iter().for_each(|name| dir.start(suite, name));
         Standing { dir, names }
     }

@@ -1,9 +1,7 @@
 //! lxc-attach.
 
-use std::time::Duration;
-
 use lxc_testkit::pty::Terminal;
-use lxc_testkit::{Lxcpath, Running, Suite, needs, process};
+use lxc_testkit::{Lxcpath, Running, Suite, eventually, needs, process};
 
 /// A running container for tests that only look.
 fn running(suite: &Suite) -> (Lxcpath, String) {
@@ -180,12 +178,12 @@ fn a_terminal_is_a_terminal_inside() {
         let shown = terminal.expect("done-42");
         assert!(shown.contains("33 101") && shown.contains("/dev/pts/"), "{suite}: {shown}");
         terminal.resize(50, 120);
-        std::thread::sleep(Duration::from_millis(200));
-        terminal.send("stty size; echo done-$((40+3))\n");
-        assert!(terminal.expect("done-43").contains("50 120"), "{suite}");
+        terminal.send("until stty size | grep '50 120'; do usleep 1000; done; echo done-$((40+3))\n");
+        terminal.expect("done-43");
         // Signals of the keyboard go to the process in front, there.
-        terminal.send("sleep 1000; echo interrupted-$?\n");
-        std::thread::sleep(Duration::from_millis(300));
+        let seconds = format!("{}", 2_000_000 + dir.init_pid(&suite, &name));
+        terminal.send(&format!("sleep {seconds}; echo interrupted-$?\n"));
+        eventually("it sleeps", || process::runs(&format!("sleep {seconds}")));
         terminal.send("\u{3}");
         terminal.send("echo alive-$((40+4)); exit 9\n");
         terminal.expect("alive-44");
@@ -229,8 +227,10 @@ fn an_attached_process_is_killed_with_the_container() {
     needs!(root, ours);
     for suite in Suite::all() {
         let (dir, name) = running(&suite);
-        let attached = dir.spawn(&suite, "lxc-attach", &name, &["--", "sleep", "1000"]);
-        std::thread::sleep(Duration::from_millis(200));
+        // A command line that no other test has.
+        let seconds = format!("{}", 1_000_000 + dir.init_pid(&suite, &name));
+        let attached = dir.spawn(&suite, "lxc-attach", &name, &["--", "sleep", &seconds]);
+        eventually("it runs inside", || process::runs(&format!("sleep {seconds}")));
         dir.kill(&suite, &name);
         attached.wait().exits(137);
     }

@@ -37,7 +37,7 @@ fn trace(suite: &Suite, version: &str, reboot: bool) -> Vec<String> {
     dir.kill(suite, &name);
     let read = || std::fs::read_to_string(log.join("trace")).unwrap_or_default();
     eventually("the last hook has run", || read().contains("post-stop"));
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    dir.gone(suite, &name);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let lines = read();
     lines.lines().map(|l| normal(&dir.normal(l, &name)).replace(host.trim(), "HOST")).collect()

@@ -7,7 +7,8 @@ use lxc_testkit::{Lxcpath, Running, Suite, eventually, needs};
 /// Starts it, and waits until it listens: its daemon needs a moment.
 fn monitor(suite: &Suite, dir: &Lxcpath, pattern: &str) -> Running {
     let running = suite.spawn("lxc-monitor", &["-P", dir.arg(), "-n", pattern]);
-    std::thread::sleep(Duration::from_millis(700));
+    eventually("it listens", || lxc_testkit::process::monitord_sockets(dir.path()) > 1);
+    std::thread::sleep(Duration::from_millis(100));
     running
 }
 
@@ -17,10 +18,14 @@ fn changes_of_state_are_shown_alike() {
     Suite::compare(|suite| {
         let dir = Lxcpath::new();
         let name = dir.busybox("watch").init("/sbin/end").build();
-        dir.script(&name, "sbin/end", "trap 'exit 5' USR1; while :; do sleep 1000 & wait; done");
+        dir.script(
+            &name,
+            "sbin/end",
+            "trap 'exit 5' USR1; touch /ready; while :; do sleep 1000 & wait; done",
+        );
         let mut watch = monitor(suite, &dir, &name);
         dir.start(suite, &name);
-        std::thread::sleep(Duration::from_millis(200));
+        eventually("its trap is set", || dir.join(&name).join("rootfs/ready").exists());
         dir.run(suite, "lxc-stop", &name, &[]).ok();
         eventually("the end is shown", || watch.stdout_so_far().contains("[STOPPED]"));
         dir.normal(&watch.stdout_so_far(), &name)

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use lxc_testkit::{Lxcpath, Suite, eventually, needs};
 
+/// Waits until so many lxc-monitor are connected.
+fn connected(dir: &Lxcpath, clients: usize) {
+    eventually("it serves", || lxc_testkit::process::monitord_sockets(dir.path()) > clients);
+    std::thread::sleep(Duration::from_millis(100));
+}
+
 #[test]
 fn it_passes_on_what_any_monitor_reports() {
     needs!(root, ours, peer);
@@ -11,9 +17,9 @@ fn it_passes_on_what_any_monitor_reports() {
         let dir = Lxcpath::new();
         let name = dir.busybox("watch").quick().build();
         let mut first = daemon.spawn("lxc-monitor", &["-P", dir.arg()]);
-        std::thread::sleep(Duration::from_millis(700));
+        connected(&dir, 1);
         let mut second = starter.spawn("lxc-monitor", &["-P", dir.arg()]);
-        std::thread::sleep(Duration::from_millis(700));
+        connected(&dir, 2);
         dir.start(&starter, &name);
         dir.kill(&starter, &name);
         for watch in [&mut first, &mut second] {
@@ -29,7 +35,7 @@ fn it_can_be_told_to_quit() {
     for suite in Suite::all() {
         let dir = Lxcpath::new();
         let watch = suite.spawn("lxc-monitor", &["-P", dir.arg()]);
-        std::thread::sleep(Duration::from_millis(700));
+        connected(&dir, 1);
         let fifo = format!("/run/lxc/{}/monitor-fifo", dir.arg());
         assert!(std::path::Path::new(&fifo).exists(), "{suite}");
         suite.run("lxc-monitor", &["-P", dir.arg(), "-Q"]).exits(0);

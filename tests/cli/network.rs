@@ -1,50 +1,7 @@
 //! Network devices: what they are inside, what the host has of them, and that nothing is left.
 
-use std::process::Command;
-
+use lxc_testkit::net::{HostDevices, device_name, sh};
 use lxc_testkit::{Lxcpath, Suite, eventually, needs};
-
-/// Devices of the host, made for one test and removed with it.
-struct HostDevices(Vec<String>);
-
-impl HostDevices {
-    /// A pair of virtual Ethernet devices: one to put devices on, and where its cable ends.
-    fn pair(tag: &str) -> HostDevices {
-        let (a, b) = (name(tag, "a"), name(tag, "b"));
-        sh(&format!("ip link add {a} type veth peer name {b} && ip link set {a} up && ip link set {b} up"));
-        HostDevices(vec![a])
-    }
-
-    fn bridge(tag: &str, options: &str) -> HostDevices {
-        let bridge = name(tag, "r");
-        sh(&format!("ip link add {bridge} type bridge {options} && ip link set {bridge} up"));
-        HostDevices(vec![bridge])
-    }
-
-    fn name(&self) -> &str {
-        &self.0[0]
-    }
-}
-
-impl Drop for HostDevices {
-    fn drop(&mut self) {
-        for device in &self.0 {
-            let _ = Command::new("ip").args(["link", "del", device]).status();
-        }
-    }
-}
-
-fn name(tag: &str, end: &str) -> String {
-    format!("lx{:x}{tag}{end}", std::process::id() & 0xff_ffff)
-}
-
-/// What a shell of the host says.
-fn sh(script: &str) -> String {
-    let output = Command::new("sh").args(["-c", script]).output().expect("run sh");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{script}: {text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
 
 fn container(dir: &Lxcpath, lines: &[&str]) -> String {
     lines.iter().fold(dir.busybox("net").quick().no_network_lines(), |b, l| b.line(*l)).build()
@@ -124,7 +81,7 @@ fn vlan() {
 #[test]
 fn router_mode_and_routes() {
     needs!(root, ours, program "ip");
-    let pair = name("r", "");
+    let pair = device_name("r", "");
     Suite::compare(|suite| {
         let dir = Lxcpath::new();
         let lines = [
@@ -258,7 +215,7 @@ fn a_port_of_a_bridge_stays_where_it_is() {
 #[test]
 fn layer_2_proxies() {
     needs!(root, ours, program "ip");
-    let (device, pair) = (HostDevices::pair("t"), name("t", "p"));
+    let (device, pair) = (HostDevices::pair("t"), device_name("t", "p"));
     let link = device.name();
     sh(&format!("sysctl -qw net.ipv4.conf.{link}.forwarding=1 net.ipv6.conf.{link}.proxy_ndp=1"));
     Suite::compare(|suite| {
@@ -300,7 +257,7 @@ fn layer_2_proxies() {
 fn vlans_of_a_bridge() {
     needs!(root, ours, program "ip", program "bridge", device "bridge vlan_filtering 1");
     let bridge = HostDevices::bridge("f", "vlan_filtering 1");
-    let pair = name("f", "p");
+    let pair = device_name("f", "p");
     let cases: &[&[&str]] = &[
         &["lxc.net.0.veth.vlan.id = 100"],
         &["lxc.net.0.veth.vlan.id = 1"],

@@ -14,11 +14,10 @@ fn a_clean_stop_asks_init() {
         dir.script(
             &name,
             "sbin/asked",
-            "trap 'echo asked >/asked; exit 0' USR1; while :; do sleep 1000 & wait; done",
+            "trap 'echo asked >/asked; exit 0' USR1; touch /ready; while :; do sleep 1000 & wait; done",
         );
         dir.start(&suite, &name);
-        // The trap must be set before the signal comes.
-        std::thread::sleep(Duration::from_millis(200));
+        eventually("the trap is set", || dir.join(&name).join("rootfs/ready").exists());
         dir.run(&suite, "lxc-stop", &name, &[]).ok();
         assert_eq!(dir.file(&name, "asked"), "asked\n", "{suite}");
         assert_eq!(dir.state(&suite, &name), "STOPPED");

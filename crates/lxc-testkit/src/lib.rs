@@ -12,6 +12,7 @@ pub mod client;
 pub mod container;
 pub mod debian;
 mod lxcpath;
+pub mod net;
 pub mod process;
 pub mod pty;
 pub mod run;

@@ -158,7 +158,7 @@ impl Lxcpath {
             left.retain(|l| suite.name == "ours" || !l.starts_with("cgroup "));
             left
         };
-        if !process::within(std::time::Duration::from_secs(5), || left().is_empty()) {
+        if !process::within(crate::patience(std::time::Duration::from_secs(5)), || left().is_empty()) {
             panic!("{name} has left {:#?}", left());
         }
     }

@@ -111,6 +111,18 @@ pub fn listens(prefix: &str) -> bool {
     table.lines().filter_map(|l| l.split_once(" @")).any(|(_, name)| name.starts_with(prefix))
 }
 
+/// Whether a process has exactly this command line.
+pub fn runs(line: &str) -> bool {
+    all().into_iter().any(|pid| command_line(pid) == line)
+}
+
+/// How many ends of sockets there are that the lxc-monitord of an lxcpath listens on or has accepted.
+pub fn monitord_sockets(lxcpath: &Path) -> usize {
+    let table = std::fs::read_to_string("/proc/net/unix").expect("read /proc/net/unix");
+    let end = format!("/{}", lxcpath.display());
+    table.lines().filter_map(|l| l.split_once(" @lxc/")).filter(|(_, name)| name.ends_with(&end)).count()
+}
+
 /// Waits until something holds, looking at short intervals.
 ///
 /// # Panics
