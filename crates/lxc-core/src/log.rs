@@ -114,11 +114,15 @@ fn from_log(level: Level) -> LogLevel {
 }
 
 impl log::Log for Sink {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    /// What libraries say is of no use to anybody: that a kernel is newer than they are, for each device.
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("lxc")
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let Ok(mut state) = self.0.lock() else { return };
         let level = from_log(record.level());
         let to_file = state.file.is_some() && level >= state.level;

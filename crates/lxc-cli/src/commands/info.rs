@@ -1,12 +1,12 @@
 //! lxc-info
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use lxc_core::lifecycle::stats::Usage;
+use lxc_core::network::query::{Interface, interfaces_and_stay};
 use lxc_core::protocol::wire::Command as Request;
 use lxc_core::protocol::{Client, Pending};
-use lxc_core::{Container, State, network};
+use lxc_core::{Container, State};
 
 use crate::context::Context;
 use crate::getopt::{Arg, Opt, opt};
@@ -143,9 +143,9 @@ fn running(
     let used = groups.map(|asked| container.usage_from(client, asked));
     let traffic = if wanted.stats { container.traffic()? } else { Vec::new() };
     if let (true, Some(pid)) = (wanted.ips, pid) {
-        let interfaces = network::query::interfaces_and_stay(pid).unwrap_or_default();
-        let addresses = interfaces.iter().filter(|i| i.name != "lo").flat_map(|i| &i.addresses);
-        let mut addresses: Vec<String> = addresses.map(IpAddr::to_string).collect();
+        let interfaces = interfaces_and_stay(pid).unwrap_or_default();
+        let addresses = interfaces.iter().flat_map(Interface::reachable);
+        let mut addresses: Vec<String> = addresses.map(|a| a.to_string()).collect();
         addresses.sort();
         addresses.iter().for_each(|a| value(out, wanted, "IP:", a));
     }

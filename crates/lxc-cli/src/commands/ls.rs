@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use lxc_core::lifecycle::discover;
+use lxc_core::network::query::Visitor;
 use lxc_core::protocol::Client;
 use lxc_core::protocol::wire::Command as Request;
 use lxc_core::{Container, Kind, State};
@@ -100,16 +101,11 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         (true, depth) => depth.and_then(|d| d.parse().ok()).unwrap_or(5),
     };
     let mut rows = Vec::new();
-    collect(
-        &context.lxcpath,
-        &selection,
-        &columns,
-        fancy,
-        &Place { parent: String::new(), level: 0, depth },
-        &mut rows,
-    )?;
-    if fancy {
-        table::fill_addresses(&mut rows, &columns);
+    let visitor = if fancy { table::visitor(&columns) } else { None };
+    let place = Place { parent: String::new(), level: 0, depth, visitor: visitor.as_ref() };
+    collect(&context.lxcpath, &selection, &columns, fancy, &place, &mut rows)?;
+    if let Some(visitor) = visitor {
+        table::fill_addresses(&mut rows, visitor);
     }
     print!("{}", render(context, &rows, &columns, fancy));
     Ok(0)
@@ -133,10 +129,12 @@ fn render(context: &Context, rows: &[Row], columns: &[Column], fancy: bool) -> S
 }
 
 /// Where containers are listed.
-struct Place {
+struct Place<'a> {
     parent: String,
     level: usize,
     depth: usize,
+    /// Who learns of each container that is listed and runs.
+    visitor: Option<&'a Visitor>,
 }
 
 fn collect(
@@ -144,7 +142,7 @@ fn collect(
     selection: &Selection<'_>,
     columns: &[Column],
     fancy: bool,
-    place: &Place,
+    place: &Place<'_>,
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
     let active: BTreeSet<String> = discover::active(lxcpath)?.into_iter().collect();
@@ -208,13 +206,17 @@ fn collect(
             && selection.groups.iter().all(|g| groups.contains(g));
         if selected {
             let seen = Seen { state, controllable, pid };
-            rows.push(Row::new(name, container.as_ref(), seen, fancy, columns, &place.parent, place.level));
+            let row = Row::new(name, container.as_ref(), seen, fancy, columns, &place.parent, place.level);
+            if let (Some(visitor), Some(pid)) = (place.visitor, row.pid()) {
+                visitor.visit(pid);
+            }
+            rows.push(row);
         }
         if place.level < place.depth
             && let Some(inner) = container.as_ref().and_then(|c| inner_lxcpath(c, state, lxcpath))
         {
             let parent = format!("{}{name}/", place.parent);
-            let place = Place { parent, level: place.level + 1, depth: place.depth };
+            let place = Place { parent, level: place.level + 1, ..*place };
             // What cannot be read inside is not listed.
             let _ = collect(&inner, selection, columns, fancy, &place, rows);
         }

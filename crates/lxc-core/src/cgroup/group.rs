@@ -195,9 +195,9 @@ pub fn join(tasks: &[OwnedFd]) -> Result<()> {
 }
 
 /// Moves the calling process out of `set`, so that it can be removed: on v1 to the base cgroup, on
-/// v2 to `pivot` below the base (made if absent, and left: other monitors use it too).
-pub fn leave(layout: &Layout, set: &GroupSet, pivot: &str) {
-    for group in &set.groups {
+/// v2, unless it is there no more, to `pivot` below the base (made if absent, and left: other monitors use it too).
+pub fn leave(layout: &Layout, set: &GroupSet, pivot: &str, in_v2: bool) {
+    for group in set.groups.iter().filter(|g| in_v2 || g.version == Version::V1) {
         let hierarchy = &layout.hierarchies[group.hierarchy];
         let base = hierarchy.base_dir.as_fd();
         let left = match group.version {
@@ -209,6 +209,14 @@ pub fn leave(layout: &Layout, set: &GroupSet, pivot: &str) {
             log::warn!("leave cgroup {} in {}: {e}", group.path, hierarchy.mount.display());
         }
     }
+}
+
+/// Makes and opens a v2 cgroup below the base of the hierarchy in which `set` has one.
+pub fn open_v2(layout: &Layout, set: &GroupSet, path: &str) -> Option<OwnedFd> {
+    let group = set.groups.iter().find(|g| g.version == Version::V2)?;
+    let hierarchy = &layout.hierarchies[group.hierarchy];
+    make_path(hierarchy, path).ok()?;
+    rustix::fs::openat(&hierarchy.base_dir, path, DIR_FLAGS, Mode::empty()).ok()
 }
 
 /// mkdir -p below the base cgroup.

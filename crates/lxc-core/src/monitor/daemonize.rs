@@ -10,8 +10,9 @@ use lxc_sys::{process, title};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::WaitOptions;
 
+use super::successor::leave_and_remove;
 use super::{Begin, ReportEnd, ReportReader, StartFailure, report_pair, supervise};
-use crate::cgroup::{GroupSet, Layout, layout};
+use crate::cgroup::{GroupSet, Layout, group, layout};
 use crate::error::{Doing, Error, Result};
 use crate::log;
 use crate::plan::Plan;
@@ -22,11 +23,11 @@ use crate::spawn::ahead;
 pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, GroupSet)> {
     let layout = layout::detect(plan.cgroups.relative, only)?;
     let groups = GroupSet::create(&layout, &plan.cgroups.monitor)?;
-    match groups.enable_controllers(&layout).and_then(|()| crate::cgroup::group::join(&groups.v1_tasks()?)) {
+    match groups.enable_controllers(&layout).and_then(|()| group::join(&groups.v1_tasks()?)) {
         Ok(()) => Ok((layout, groups)),
         Err(e) => {
             // Some of them it may have joined already.
-            crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
+            group::leave(&layout, &groups, &plan.cgroups.pivot, false);
             groups.remove(&layout);
             Err(e)
         }
@@ -114,7 +115,7 @@ fn transient(
             })
         }
         Err(e) => {
-            crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
+            group::leave(&layout, &groups, &plan.cgroups.pivot, false);
             groups.remove(&layout);
             report.failed(&Error::os("clone the monitor", e), &log::take_ring());
             1
@@ -147,8 +148,7 @@ fn monitor(begin: Begin<'_>) -> i32 {
         && let Err(e) = write_pidfile(path)
     {
         let Begin { layout, groups, report, plan, .. } = begin;
-        crate::cgroup::group::leave(&layout, &groups, &plan.cgroups.pivot);
-        groups.remove(&layout);
+        leave_and_remove(&layout, &groups, &plan);
         if let Some(report) = report {
             report.failed(&e, &log::take_ring());
         }

@@ -8,6 +8,7 @@ pub mod event_loop;
 pub mod requests;
 pub mod server;
 pub mod states;
+mod successor;
 pub mod supervise;
 
 use std::borrow::Cow;

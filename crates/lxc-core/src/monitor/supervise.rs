@@ -13,8 +13,9 @@ use rustix::process::{Pid, PidfdFlags};
 use super::console::Console;
 use super::event_loop::{Clients, Running};
 use super::states::Publisher;
+use super::successor::leave_and_remove;
 use super::{Begin, Exit, ReportEnd};
-use crate::cgroup::{GroupSet, Layout, group, items};
+use crate::cgroup::{GroupSet, Layout, items};
 use crate::error::{Doing, Error, Result};
 use crate::hooks::HookContext;
 use crate::log;
@@ -64,7 +65,7 @@ pub fn run(begin: Begin<'_>) -> Result<Exit> {
     let (signals, mask_before) = match prepared {
         Ok(p) => p,
         Err(e) => {
-            take_down_groups(&layout, &groups, &plan);
+            leave_and_remove(&layout, &groups, &plan);
             return Err(fail(e, &mut report));
         }
     };
@@ -131,12 +132,6 @@ fn pin_rootfs(plan: &Plan) -> Option<OwnedFd> {
         }
         _ => None,
     }
-}
-
-/// Removes cgroups that the calling process is in.
-fn take_down_groups(layout: &Layout, groups: &GroupSet, plan: &Plan) {
-    group::leave(layout, groups, &plan.cgroups.pivot);
-    groups.remove(layout);
 }
 
 impl Monitor<'_> {
@@ -387,7 +382,7 @@ impl Monitor<'_> {
             self.publisher.state(State::Stopped);
             self.clients.notify(&name, State::Stopped);
         } else {
-            take_down_groups(&self.layout, &self.groups, &self.plan);
+            leave_and_remove(&self.layout, &self.groups, &self.plan);
             self.groups = GroupSet::default();
             *listener = None;
             self.publisher.state(State::Stopped);
@@ -398,7 +393,7 @@ impl Monitor<'_> {
         if again {
             self.clients.retain_over_reboot();
         } else if reboot {
-            take_down_groups(&self.layout, &self.groups, &self.plan);
+            leave_and_remove(&self.layout, &self.groups, &self.plan);
             self.groups = GroupSet::default();
             *listener = None;
         }

@@ -7,12 +7,12 @@ use std::path::Path;
 use lxc_config::Network;
 use lxc_sys::Errno;
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags};
+use netlink_packet_route::link::LinkAttribute;
 
 use super::setup::Inside;
 use super::{open_in, own_namespace};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::{Netlink, is_link_local, mtu_of};
+use crate::netlink::{Netlink, is_link_local};
 use crate::plan::network::{hardware_address, mtu};
 
 /// A device that is in a container. The socket keeps the container's namespace, and so the device, until it is back.
@@ -22,8 +22,8 @@ pub(super) struct Moved {
     /// Its index in the container.
     index: u32,
     name: String,
-    mtu: Option<u32>,
-    address: Option<Vec<u8>>,
+    mtu: u32,
+    hardware_address: Vec<u8>,
     up: bool,
     addresses: Vec<AddressMessage>,
 }
@@ -37,8 +37,8 @@ pub(super) fn take(
 ) -> Result<Moved> {
     let link = network.link.as_deref().unwrap_or_default();
     let what = || format!("lxc.net.{number}.link = {link}");
-    let found = netlink.link(link).doing(what)?;
-    if found.attributes.iter().any(|a| matches!(a, LinkAttribute::Controller(_))) {
+    let found = netlink.device(link).doing(what)?;
+    if found.controller.is_some() {
         return Err(Error::invalid(format!("{}: it is a port of another device", what()))
             .with_hint(format!("ip link set {link} nomaster takes it out")));
     }
@@ -48,7 +48,7 @@ pub(super) fn take(
             what()
         )));
     }
-    let index = found.header.index;
+    let index = found.index;
     let mut addresses = netlink.address_messages().doing(what)?;
     addresses.retain(|a| a.header.index == index && !is_link_local(a));
     let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
@@ -59,12 +59,9 @@ pub(super) fn take(
         inside: socket,
         index,
         name: link.to_string(),
-        mtu: mtu_of(&found),
-        address: found.attributes.iter().find_map(|a| match a {
-            LinkAttribute::Address(bytes) => Some(bytes.clone()),
-            _ => None,
-        }),
-        up: found.header.flags.contains(LinkFlags::Up),
+        mtu: found.mtu,
+        hardware_address: found.hardware_address,
+        up: found.up,
         addresses,
     };
     moved.adapt(number, network)
@@ -106,12 +103,15 @@ impl Moved {
             }
             result => result.doing(|| "move it")?,
         }
-        let now = netlink.link(&self.name).doing(|| "find it")?;
-        let index = now.header.index;
-        let mut old: Vec<_> =
-            self.mtu.filter(|_| mtu_of(&now) != self.mtu).map(LinkAttribute::Mtu).into_iter().collect();
-        let own = self.address.take().map(LinkAttribute::Address);
-        old.extend(own.filter(|a| !now.attributes.contains(a)));
+        let now = netlink.device(&self.name).doing(|| "find it")?;
+        let index = now.index;
+        let mut old = Vec::new();
+        if now.mtu != self.mtu {
+            old.push(LinkAttribute::Mtu(self.mtu));
+        }
+        if now.hardware_address != self.hardware_address {
+            old.push(LinkAttribute::Address(std::mem::take(&mut self.hardware_address)));
+        }
         if !old.is_empty() {
             netlink.change(index, false, old).doing(|| "its MTU and hardware address")?;
         }

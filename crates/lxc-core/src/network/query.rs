@@ -3,40 +3,69 @@
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use lxc_sys::process::setns;
 use rustix::process::Pid;
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::Netlink;
+use crate::netlink::{Device, DeviceAddress, Netlink};
 
 /// A device of a container and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// Name.
-    pub name: String,
-    /// Addresses that are not valid on the link alone.
-    pub addresses: Vec<IpAddr>,
+    /// The device.
+    pub device: Device,
+    /// Its addresses, in the kernel's order.
+    pub addresses: Vec<DeviceAddress>,
+}
+
+impl Interface {
+    /// Addresses by which others reach the container: none of the loopback device, none of the link alone.
+    pub fn reachable(&self) -> impl Iterator<Item = IpAddr> {
+        let own = self.addresses.iter().filter(|a| !self.device.loopback && !a.link_local);
+        own.map(|a| a.address)
+    }
 }
 
 /// Devices of the network namespace that a process is in, in the kernel's order.
 pub fn interfaces(init: Pid) -> Result<Vec<Interface>> {
-    let mut all = interfaces_of_many(&[init]);
-    all.pop().unwrap_or_else(|| Err(Error::new(Kind::Failed, "no answer")))
+    let visitor = Visitor::begin();
+    visitor.visit(init);
+    visitor.finish().pop().unwrap_or_else(|| Err(ended_early()))
 }
 
-/// The same for many processes: one thread visits all namespaces in turn, so that this process
-/// stays in its own.
-pub fn interfaces_of_many(inits: &[Pid]) -> Vec<Result<Vec<Interface>>> {
-    let visit = || inits.iter().map(|&init| visit_one(init)).collect();
-    std::thread::scope(|scope| {
-        scope.spawn(visit).join().unwrap_or_else(|_| {
-            inits
-                .iter()
-                .map(|_| Err(Error::new(Kind::Failed, "the query of interfaces ended early")))
-                .collect()
-        })
-    })
+/// A thread that visits network namespaces one after the other, so that the others stay in their own.
+#[derive(Debug)]
+pub struct Visitor {
+    wanted: Sender<Pid>,
+    thread: JoinHandle<Vec<Result<Vec<Interface>>>>,
+}
+
+impl Visitor {
+    /// Begins, with nothing to visit.
+    pub fn begin() -> Visitor {
+        let (wanted, pids) = channel();
+        let thread = std::thread::spawn(move || pids.into_iter().map(visit_one).collect());
+        Visitor { wanted, thread }
+    }
+
+    /// The namespace of this process is visited as well. What comes of it [`Visitor::finish`] says.
+    pub fn visit(&self, init: Pid) {
+        // Nobody listens when the thread is dead, which its end says.
+        let _ = self.wanted.send(init);
+    }
+
+    /// Waits for all answers, in the order of the questions. None when the thread could not go on.
+    pub fn finish(self) -> Vec<Result<Vec<Interface>>> {
+        drop(self.wanted);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn ended_early() -> Error {
+    Error::new(Kind::Failed, "the query of interfaces ended early")
 }
 
 /// Devices of the network namespace that a process is in. The calling thread stays in that
@@ -58,13 +87,10 @@ fn visit_one(init: Pid) -> Result<Vec<Interface>> {
 /// Devices of the calling thread's network namespace.
 pub fn list_here() -> lxc_sys::Result<Vec<Interface>> {
     let mut netlink = Netlink::open()?;
-    let links = netlink.links()?;
-    let addresses = netlink.addresses()?;
-    Ok(links
-        .into_iter()
-        .map(|(index, name)| {
-            let own = addresses.iter().filter(|a| a.index == index && !a.link_local);
-            Interface { name, addresses: own.map(|a| a.address).collect() }
-        })
-        .collect())
+    let mut addresses = netlink.addresses()?;
+    let interface = |device: Device| {
+        let own = addresses.extract_if(.., |a| a.index == device.index).collect();
+        Interface { device, addresses: own }
+    };
+    Ok(netlink.devices()?.into_iter().map(interface).collect())
 }

@@ -6,11 +6,10 @@ use std::path::Path;
 
 use lxc_config::{Gateway, Network, VlanId};
 use lxc_sys::Errno;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::setup::{Device, Devices, Inside};
 use crate::error::{Doing, Error, Result};
-use crate::netlink::{Netlink, VethPair, mtu_of};
+use crate::netlink::{self, Netlink, VethPair};
 use crate::plan::network::{hardware_address, mtu};
 
 impl Devices {
@@ -24,7 +23,7 @@ impl Devices {
     ) -> Result<()> {
         let key = |k: &str| format!("lxc.net.{number}.{k}");
         let bridge = bridge_of(netlink, number, network)?;
-        let wanted_mtu = mtu(number, network)?.or_else(|| bridge.as_ref().and_then(mtu_of));
+        let wanted_mtu = mtu(number, network)?.or_else(|| bridge.as_ref().map(|b| b.mtu));
         let queue = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
         for _ in 0..100 {
             let host = network.veth_pair.clone().unwrap_or_else(random_name);
@@ -47,21 +46,18 @@ impl Devices {
                     ));
                 }
             }
-            let link = netlink.link(&host).doing(|| format!("look at {host}"))?;
-            let index = link.header.index;
+            let device = netlink.device(&host).doing(|| format!("look at {host}"))?;
+            let index = device.index;
             self.made.push(Device { index, name: host.clone(), network: number });
             // A bridge takes the lowest address of its ports: ours must not be it.
-            let address = link.attributes.iter().find_map(|a| match a {
-                LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok(),
-                _ => None,
-            });
+            let address = <[u8; 6]>::try_from(device.hardware_address).ok();
             let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
             if bridge.is_some() {
                 // The bridge speaks IPv6, not its port. Absent where IPv6 is off.
                 let file = format!("/proc/sys/net/ipv6/conf/{host}/disable_ipv6");
                 let _ = std::fs::write(file, "1");
             }
-            let bridge = bridge.as_ref().map(|b| b.header.index);
+            let bridge = bridge.as_ref().map(|b| b.index);
             netlink.set_up(index, bridge, address).doing(|| format!("bring {host} up"))?;
             return connect(netlink, number, network, &host, index);
         }
@@ -70,12 +66,12 @@ impl Devices {
 }
 
 /// The bridge that the host's end becomes a port of.
-fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -> Result<Option<LinkMessage>> {
+fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -> Result<Option<netlink::Device>> {
     let link = network.link.as_deref().filter(|l| !l.is_empty());
     // The link of a router is for other things.
     let Some(link) = link.filter(|_| !network.veth_router) else { return Ok(None) };
     let what = || format!("lxc.net.{number}.link = {link}");
-    let found = netlink.link(link).doing(what).map_err(|e| {
+    let found = netlink.device(link).doing(what).map_err(|e| {
         e.with_hint(
             "there is no such bridge: create it (lxc-net, ip link add … type bridge) or change the key",
         )

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use lxc_core::lifecycle::stats::memory_and_swap;
-use lxc_core::network::query::{Interface, interfaces_of_many};
+use lxc_core::network::query::{Interface, Visitor};
 use lxc_core::{Container, State};
 
 /// A column.
@@ -135,20 +135,25 @@ impl Row {
         }
     }
 
+    /// Init's pid, where a column needs it and the container runs.
+    pub fn pid(&self) -> Option<rustix::process::Pid> {
+        self.pid
+    }
+
     /// Name with the containers that it is in.
     pub fn path(&self) -> String {
         format!("{}{}", self.parent, self.name)
     }
 
     fn addresses(&self, v6: bool) -> Vec<String> {
-        let own = self.interfaces.iter().filter(|i| i.name != "lo").flat_map(|i| &i.addresses);
-        let mut out: Vec<String> = own.filter(|a| a.is_ipv6() == v6).map(ToString::to_string).collect();
+        let own = self.interfaces.iter().flat_map(Interface::reachable);
+        let mut out: Vec<String> = own.filter(|a| a.is_ipv6() == v6).map(|a| a.to_string()).collect();
         out.sort();
         out
     }
 
     fn interface_names(&self) -> Vec<String> {
-        let mut out: Vec<String> = self.interfaces.iter().map(|i| i.name.clone()).collect();
+        let mut out: Vec<String> = self.interfaces.iter().map(|i| i.device.name.clone()).collect();
         out.sort();
         out.dedup();
         out
@@ -179,14 +184,15 @@ impl Row {
     }
 }
 
-/// Reads the devices of all rows at once, where a column wants them.
-pub fn fill_addresses(rows: &mut [Row], columns: &[Column]) {
+/// Somebody who reads the devices of containers while others are still asked for, where a column wants them.
+pub fn visitor(columns: &[Column]) -> Option<Visitor> {
     let wanted = [Column::Interface, Column::Ipv4, Column::Ipv6];
-    let pids: Vec<_> = rows.iter().filter_map(|r| r.pid).collect();
-    if pids.is_empty() || !columns.iter().any(|c| wanted.contains(c)) {
-        return;
-    }
-    let mut answers = interfaces_of_many(&pids).into_iter();
+    columns.iter().any(|c| wanted.contains(c)).then(Visitor::begin)
+}
+
+/// Gives the rows what a visitor of all their containers has seen.
+pub fn fill_addresses(rows: &mut [Row], visitor: Visitor) {
+    let mut answers = visitor.finish().into_iter();
     for row in rows.iter_mut().filter(|r| r.pid.is_some()) {
         // A container that ended meanwhile has none.
         row.interfaces = answers.next().and_then(Result::ok).unwrap_or_default();

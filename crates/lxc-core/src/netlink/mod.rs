@@ -1,13 +1,18 @@
 //! A synchronous rtnetlink(7) socket.
 
+mod dump;
+
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use lxc_sys::Errno;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable, Parseable,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressMessageBuffer, AddressScope};
 use netlink_packet_route::link::{
     AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoData, InfoKind, InfoVeth, LinkAttribute,
     LinkFlags, LinkInfo, LinkMessage,
@@ -18,10 +23,10 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::error::errno_of;
+pub use dump::{Device, DeviceAddress};
 
 /// A socket of the network namespace that it was opened in.
 #[derive(Debug)]
@@ -64,15 +69,32 @@ pub struct Stacked<'a> {
     pub mtu: Option<u32>,
 }
 
-/// One address of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceAddress {
-    /// Index of the device.
-    pub index: u32,
-    /// Address.
-    pub address: IpAddr,
-    /// Valid on the link only.
-    pub link_local: bool,
+/// A message and its type (RTM_*). The library's own enumeration of all of them would bring the code of those that
+/// are never sent into the program.
+#[derive(Debug)]
+struct Request<M> {
+    kind: u16,
+    message: M,
+}
+
+impl<M: Emitable> Request<M> {
+    fn new(kind: u16, message: M) -> Request<M> {
+        Request { kind, message }
+    }
+}
+
+impl<M: Emitable> NetlinkSerializable for Request<M> {
+    fn message_type(&self) -> u16 {
+        self.kind
+    }
+
+    fn buffer_len(&self) -> usize {
+        self.message.buffer_len()
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        self.message.emit(buffer);
+    }
 }
 
 impl Netlink {
@@ -84,67 +106,53 @@ impl Netlink {
         Ok(Netlink { socket, sequence: 0 })
     }
 
-    /// Sends a request and collects what comes until the kernel says that it is done.
-    fn request(
+    /// Sends a request and hands on the payload of each message that comes until the kernel says that
+    /// it is done.
+    fn exchange(
         &mut self,
-        message: RouteNetlinkMessage,
+        message: Request<impl Emitable>,
         flags: u16,
-    ) -> lxc_sys::Result<Vec<RouteNetlinkMessage>> {
+        mut take: impl FnMut(&[u8]) -> lxc_sys::Result<()>,
+    ) -> lxc_sys::Result<()> {
         self.sequence += 1;
-        let mut packet = NetlinkMessage::from(message);
+        let mut packet = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
         packet.header.flags = NLM_F_REQUEST | flags;
         packet.header.sequence_number = self.sequence;
         packet.finalize();
         let mut bytes = vec![0; packet.buffer_len()];
         packet.serialize(&mut bytes);
         self.socket.send(&bytes, 0).map_err(|e| errno_of(&e))?;
-        let mut out = Vec::new();
+        // The kernel fills at most half of it at a time.
+        let mut datagram = Vec::with_capacity(64 * 1024);
         loop {
-            let (datagram, _) = self.socket.recv_from_full().map_err(|e| errno_of(&e))?;
+            datagram.clear();
+            self.socket.recv(&mut datagram, 0).map_err(|e| errno_of(&e))?;
             let mut rest = &datagram[..];
             while !rest.is_empty() {
-                let reply =
-                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|_| Errno::BADMSG)?;
-                let length = reply.header.length as usize;
-                if reply.header.sequence_number == self.sequence {
-                    match reply.payload {
-                        NetlinkPayload::Done(_) => return Ok(out),
-                        NetlinkPayload::Error(e) => {
-                            return match e.code {
-                                None => Ok(out),
-                                Some(code) => Err(Errno::from_raw_os_error(-code.get())),
-                            };
+                let reply = NetlinkBuffer::new_checked(rest).map_err(|_| Errno::BADMSG)?;
+                if reply.sequence_number() == self.sequence {
+                    match reply.message_type() {
+                        NLMSG_DONE => return Ok(()),
+                        NLMSG_ERROR => {
+                            let code = reply.payload().first_chunk().map_or(0, |c| i32::from_ne_bytes(*c));
+                            return if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) };
                         }
-                        NetlinkPayload::InnerMessage(m) => out.push(m),
-                        _ => {}
+                        NLMSG_NOOP | NLMSG_OVERRUN => {}
+                        _ => take(reply.payload())?,
                     }
                 }
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-                if length == 0 {
-                    break;
-                }
+                rest = rest.get((reply.length() as usize).next_multiple_of(4)..).unwrap_or(&[]);
             }
         }
     }
 
-    fn acknowledged(&mut self, message: RouteNetlinkMessage, flags: u16) -> lxc_sys::Result<()> {
-        self.request(message, NLM_F_ACK | flags).map(drop)
+    fn acknowledged(&mut self, message: Request<impl Emitable>, flags: u16) -> lxc_sys::Result<()> {
+        self.exchange(message, NLM_F_ACK | flags, |_| Ok(()))
     }
 
     /// Index of a device, by name.
     pub fn index_of(&mut self, name: &str) -> lxc_sys::Result<u32> {
-        Ok(self.link(name)?.header.index)
-    }
-
-    /// Everything about a device, by name.
-    pub fn link(&mut self, name: &str) -> lxc_sys::Result<LinkMessage> {
-        let mut wanted = LinkMessage::default();
-        wanted.attributes.push(LinkAttribute::IfName(name.to_string()));
-        let answers = self.request(RouteNetlinkMessage::GetLink(wanted), NLM_F_ACK)?;
-        answers
-            .into_iter()
-            .find_map(|m| if let RouteNetlinkMessage::NewLink(l) = m { Some(l) } else { None })
-            .ok_or(Errno::NODEV)
+        Ok(self.device(name)?.index)
     }
 
     /// Makes a pair. EEXIST when the host's name is taken.
@@ -166,7 +174,7 @@ impl Netlink {
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
-        self.acknowledged(RouteNetlinkMessage::NewLink(host), NLM_F_CREATE | NLM_F_EXCL)
+        self.acknowledged(Request::new(libc::RTM_NEWLINK, host), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Makes a bridge. EEXIST when the name is taken.
@@ -175,7 +183,7 @@ impl Netlink {
         link.attributes.push(LinkAttribute::IfName(name.to_string()));
         link.attributes.push(LinkAttribute::Address(address.to_vec()));
         link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
-        self.acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+        self.acknowledged(Request::new(libc::RTM_NEWLINK, link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Makes a device on top of another.
@@ -188,7 +196,7 @@ impl Netlink {
         link.attributes.extend(device.address.map(|a| LinkAttribute::Address(a.to_vec())));
         let (kind, data) = device.kind.clone();
         link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
-        self.acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+        self.acknowledged(Request::new(libc::RTM_NEWLINK, link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Makes a bridge's port a member of a VLAN. `untagged`: what comes in without a tag belongs to it, and it
@@ -197,24 +205,24 @@ impl Netlink {
         let own = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
         let flags = if untagged { own } else { BridgeVlanInfoFlags::empty() };
         let message = vlan_message(port, BridgeVlanInfo { flags, vid });
-        self.acknowledged(RouteNetlinkMessage::SetLink(message), 0)
+        self.acknowledged(Request::new(libc::RTM_SETLINK, message), 0)
     }
 
     /// Takes a bridge's port out of a VLAN.
     pub fn leave_vlan(&mut self, port: u32, vid: u16) -> lxc_sys::Result<()> {
         let message = vlan_message(port, BridgeVlanInfo { flags: BridgeVlanInfoFlags::empty(), vid });
-        self.acknowledged(RouteNetlinkMessage::DelLink(message), 0)
+        self.acknowledged(Request::new(libc::RTM_DELLINK, message), 0)
     }
 
     /// The host answers questions for an address (ARP, neighbour discovery) on a device.
     pub fn add_proxy(&mut self, index: u32, address: IpAddr) -> lxc_sys::Result<()> {
-        let message = RouteNetlinkMessage::NewNeighbour(proxy_message(index, address));
+        let message = Request::new(libc::RTM_NEWNEIGH, proxy_message(index, address));
         self.acknowledged(message, NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// The host no longer answers for an address.
     pub fn remove_proxy(&mut self, index: u32, address: IpAddr) -> lxc_sys::Result<()> {
-        self.acknowledged(RouteNetlinkMessage::DelNeighbour(proxy_message(index, address)), 0)
+        self.acknowledged(Request::new(libc::RTM_DELNEIGH, proxy_message(index, address)), 0)
     }
 
     /// Changes attributes of a device, and brings it up.
@@ -231,7 +239,7 @@ impl Netlink {
             link.header.change_mask = LinkFlags::Up;
         }
         link.attributes = attributes;
-        self.acknowledged(RouteNetlinkMessage::SetLink(link), 0)
+        self.acknowledged(Request::new(libc::RTM_SETLINK, link), 0)
     }
 
     /// Brings a device up, optionally as a port of a bridge and with another hardware address.
@@ -267,7 +275,7 @@ impl Netlink {
     pub fn delete(&mut self, index: u32) -> lxc_sys::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
-        self.acknowledged(RouteNetlinkMessage::DelLink(link), 0)
+        self.acknowledged(Request::new(libc::RTM_DELLINK, link), 0)
     }
 
     /// Adds an address to a device.
@@ -285,7 +293,7 @@ impl Netlink {
         message.attributes.push(AddressAttribute::Local(address));
         message.attributes.push(AddressAttribute::Address(address));
         message.attributes.extend(broadcast.map(AddressAttribute::Broadcast));
-        self.acknowledged(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+        self.acknowledged(Request::new(libc::RTM_NEWADDR, message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Adds a route through a device: to `destination` (`None`: the default route), by `gateway`
@@ -298,35 +306,25 @@ impl Netlink {
         v6: bool,
     ) -> lxc_sys::Result<()> {
         let message = route_message(index, destination, gateway, v6);
-        self.acknowledged(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+        self.acknowledged(Request::new(libc::RTM_NEWROUTE, message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Removes a route that goes directly through a device.
     pub fn remove_route(&mut self, index: u32, destination: (IpAddr, u8)) -> lxc_sys::Result<()> {
         let message = route_message(index, Some(destination), None, destination.0.is_ipv6());
-        self.acknowledged(RouteNetlinkMessage::DelRoute(message), 0)
-    }
-
-    /// All devices: index and name.
-    pub fn links(&mut self) -> lxc_sys::Result<Vec<(u32, String)>> {
-        let answers = self.request(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
-        let mut out = Vec::new();
-        for message in answers {
-            let RouteNetlinkMessage::NewLink(link) = message else { continue };
-            let name = link.attributes.iter().find_map(|a| match a {
-                LinkAttribute::IfName(name) => Some(name.clone()),
-                _ => None,
-            });
-            out.extend(name.map(|n| (link.header.index, n)));
-        }
-        Ok(out)
+        self.acknowledged(Request::new(libc::RTM_DELROUTE, message), 0)
     }
 
     /// Everything about all addresses of all devices.
     pub(crate) fn address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
-        let answers = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
-        let own = |m| if let RouteNetlinkMessage::NewAddress(a) = m { Some(a) } else { None };
-        Ok(answers.into_iter().filter_map(own).collect())
+        let mut out = Vec::new();
+        let ask = Request::new(libc::RTM_GETADDR, AddressMessage::default());
+        self.exchange(ask, NLM_F_DUMP, |bytes| {
+            let bytes = AddressMessageBuffer::new_checked(&bytes).map_err(|_| Errno::BADMSG)?;
+            out.push(AddressMessage::parse(&bytes).map_err(|_| Errno::BADMSG)?);
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// Gives a device an address that another, or itself, had.
@@ -342,28 +340,7 @@ impl Netlink {
             )
         };
         message.attributes = of.attributes.iter().filter(kept).cloned().collect();
-        self.acknowledged(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
-    }
-
-    /// All addresses of all devices.
-    pub fn addresses(&mut self) -> lxc_sys::Result<Vec<DeviceAddress>> {
-        let mut out = Vec::new();
-        for address in self.address_messages()? {
-            let link_local = is_link_local(&address);
-            // IFA_LOCAL is the own address where both are given (point-to-point).
-            let mut found = None;
-            for attribute in &address.attributes {
-                match attribute {
-                    AddressAttribute::Local(a) => found = Some(*a),
-                    AddressAttribute::Address(a) => {
-                        found.get_or_insert(*a);
-                    }
-                    _ => {}
-                }
-            }
-            out.extend(found.map(|a| DeviceAddress { index: address.header.index, address: a, link_local }));
-        }
-        Ok(out)
+        self.acknowledged(Request::new(libc::RTM_NEWADDR, message), NLM_F_CREATE | NLM_F_EXCL)
     }
 }
 
@@ -424,9 +401,4 @@ fn route_address(address: IpAddr) -> RouteAddress {
         IpAddr::V4(a) => RouteAddress::Inet(a),
         IpAddr::V6(a) => RouteAddress::Inet6(a),
     }
-}
-
-/// The MTU of a device.
-pub fn mtu_of(link: &LinkMessage) -> Option<u32> {
-    link.attributes.iter().find_map(|a| if let LinkAttribute::Mtu(m) = a { Some(*m) } else { None })
 }
