@@ -1,5 +1,6 @@
 //! What goes wrong is named, in our first line on standard error, and leaves nothing behind.
 
+use lxc_testkit::net::{HostDevices, sh};
 use lxc_testkit::{Builder, Lxcpath, Output, Running, Suite, needs};
 
 /// Checks a refusal of ours: the cause first, little else.
@@ -98,10 +99,55 @@ fn a_mount_that_would_leave_the_root_file_system() {
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "nothing was made outside");
 }
 
+/// Each is refused with key, file and line before anything begins: not even the first hook runs.
 #[test]
-fn a_network_that_does_not_exist() {
-    needs!(root, ours);
-    start_refused(|b| b.line("lxc.net.1.type = veth").line("lxc.net.1.link = nobr0"), &["nobr0"]);
+fn networks_that_cannot_be() {
+    needs!(root, ours, program "ip");
+    let suite = Suite::ours();
+    let (bridge, pair) = (HostDevices::bridge("bad", ""), HostDevices::pair("bad"));
+    let port = HostDevices::bridge("bac", "");
+    sh(&format!("ip link set {} master {}", pair.name(), port.name()));
+    let on =
+        |kind: &str, link: &str| vec![format!("lxc.net.1.type = {kind}"), format!("lxc.net.1.link = {link}")];
+    let veth = |line: &str| [on("veth", bridge.name()), vec![line.to_string()]].concat();
+    let macvlan = [on("macvlan", bridge.name()), vec!["lxc.net.1.mtu = 9000".into()]].concat();
+    let address = "lxc.net.1.ipv6.address = fd00:76::2/64";
+    for (lines, key, cause) in [
+        (on("veth", "nobr0"), "lxc.net.1.link", "No such device"),
+        (on("veth", pair.name()), "lxc.net.1.link", "neither a Linux bridge"),
+        (on("veth", "much-too-long-for-a-name"), "lxc.net.1.link", "15"),
+        (on("phys", "nodev0"), "lxc.net.1.link", "No such device"),
+        (on("phys", pair.name()), "lxc.net.1.link", "port of another device"),
+        (on("phys", "lo"), "lxc.net.1.link", "stays where it is"),
+        (on("macvlan", "nodev0"), "lxc.net.1.link", "No such device"),
+        (macvlan, "lxc.net.1.mtu", "has only 1500"),
+        (veth("lxc.net.1.mtu = 67"), "lxc.net.1.mtu", "from 68"),
+        (veth("lxc.net.1.mtu = 70000"), "lxc.net.1.mtu", "to 65535"),
+        ([veth("lxc.net.1.mtu = 1000"), vec![address.into()]].concat(), "lxc.net.1.mtu", "1280"),
+        (veth("lxc.net.1.hwaddr = 00:16:3e:00:00"), "lxc.net.1.hwaddr", "not an Ethernet address"),
+        (veth("lxc.net.1.hwaddr = 01:16:3e:00:00:01"), "lxc.net.1.hwaddr", "one device"),
+        (veth("lxc.net.1.ipv4.address = 10.0.3.300/24"), "lxc.net.1.ipv4.address", "not an address"),
+        (veth("lxc.net.1.ipv4.address = 10.0.3.3/33"), "lxc.net.1.ipv4.address", "33"),
+        (veth("lxc.net.1.ipv6.address = fd00::2/129"), "lxc.net.1.ipv6.address", "129"),
+        (veth("lxc.net.1.name = much-too-long-for-a-name"), "lxc.net.1.name", "15"),
+        (veth("lxc.net.1.name = a/b"), "lxc.net.1.name", "not a name"),
+        (veth("lxc.net.1.name = lo"), "lxc.net.1.name", "loopback"),
+        (veth(&format!("lxc.net.1.veth.pair = {}", bridge.name())), "lxc.net.1.veth.pair", "exists"),
+        (veth("lxc.net.1.type = veth"), "lxc.net.1.type", "begins network 1 again"),
+    ] {
+        let dir = Lxcpath::new();
+        let begun = dir.join("begun");
+        let hook = format!("lxc.hook.pre-start = /bin/touch {}", begun.display());
+        let name = lines.iter().fold(dir.busybox("bad").quick().line(hook), |b, line| b.line(line)).build();
+        let output = dir.run(&suite, "lxc-start", &name, &["-d"]);
+        // One that the grammar does not know has the column and the line itself besides.
+        let place = format!("{}:", dir.join(&name).join("config").display());
+        assert!(output.code == 1 && !begun.exists(), "{lines:?}: {output}");
+        for word in [key, cause, &place] {
+            assert!(output.stderr.contains(word), "{lines:?}: {word:?} is not in\n{output}");
+        }
+        dir.gone(&suite, &name);
+    }
 }
 
 /// What this version cannot do is refused with its key; a setting that confines is never ignored.

@@ -27,6 +27,7 @@ mod monitor;
 mod monitord;
 mod net;
 mod network;
+mod openvswitch;
 mod run;
 mod seccomp;
 mod start;

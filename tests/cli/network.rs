@@ -1,7 +1,8 @@
 //! Network devices: what they are inside, what the host has of them, and that nothing is left.
 
 use lxc_testkit::net::{HostDevices, device_name, sh};
-use lxc_testkit::{Lxcpath, Suite, eventually, needs};
+use lxc_testkit::{Lxcpath, Suite, eventually, needs, process};
+use rustix::process::Signal;
 
 fn container(dir: &Lxcpath, lines: &[&str]) -> String {
     lines.iter().fold(dir.busybox("net").quick().no_network_lines(), |b, l| b.line(*l)).build()
@@ -190,6 +191,17 @@ fn phys_comes_back_as_it_was() {
             assert!(inside(&dir, &suite, &name, "ip link show dev eth7").contains("10:66:6a:00:00:09"));
             // Whatever it is called in the container.
             inside(&dir, &suite, &name, "ip link set eth7 down; ip link set eth7 name other");
+            dir.kill(&suite, &name);
+            dir.gone(&suite, &name);
+            // The monitor may be killed: the next start finds the device where it was.
+            eventually("the device is back", || std::path::Path::new("/sys/class/net").join(host).exists());
+            dir.start(&suite, &name);
+            let monitor = dir.monitor_pid(&name).expect("a monitor");
+            process::kill(monitor, Signal::KILL);
+            eventually("the device is as before", || {
+                std::path::Path::new("/sys/class/net").join(host).exists() && look() == before
+            });
+            dir.start(&suite, &name);
             dir.kill(&suite, &name);
         }
         dir.gone(&suite, &name);

@@ -29,6 +29,7 @@ const TESTS: &[&str] = &[
     "lxc-templates",
     "mmdebstrap",
     "nftables",
+    "openvswitch-switch",
     "python3",
     "util-linux",
 ];

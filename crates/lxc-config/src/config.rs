@@ -151,6 +151,25 @@ impl Config {
         last.origin.map(|origin| (self.files[origin.file as usize].clone(), origin.line))
     }
 
+    /// File and both lines where one file gives a key a value for the second time, without clearing it in between.
+    pub fn assigned_twice(&self, key: &str) -> Option<(PathBuf, u32, u32)> {
+        let target = self.resolve(key).ok()?;
+        let mut before: Option<Origin> = None;
+        for assignment in &self.assignments {
+            if assignment.clears && (assignment.target == target || assignment.target.covers(&target)) {
+                before = None;
+            } else if assignment.target == target {
+                match (before, assignment.origin) {
+                    (Some(early), Some(late)) if early.file == late.file && early.line < late.line => {
+                        return Some((self.files[late.file as usize].clone(), early.line, late.line));
+                    }
+                    (_, origin) => before = origin,
+                }
+            }
+        }
+        None
+    }
+
     /// The key of a name, of today or of LXC 1 where programs still use it.
     fn resolve(&self, name: &str) -> Result<Target, Unresolved> {
         Target::resolve(name).or_else(|error| match Legacy::resolve_in_api(name, &self.values) {

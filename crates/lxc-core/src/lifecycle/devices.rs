@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, is_device_name};
 use crate::network::{open_in, own_namespace};
 use crate::rootfs::Root;
 
@@ -117,13 +117,12 @@ impl Container {
 
 /// Whether the host has a network interface of that name.
 pub fn host_has_interface(name: &str) -> bool {
-    check_interface_name(name).is_ok() && Netlink::open().and_then(|mut n| n.index_of(name)).is_ok()
+    is_device_name(name) && Netlink::open().and_then(|mut n| n.index_of(name)).is_ok()
 }
 
 fn check_interface_name(name: &str) -> Result<()> {
-    let good =
-        !name.is_empty() && name.len() < 16 && !name.contains(['/', ' ', ':']) && name != "." && name != "..";
-    good.then_some(())
+    is_device_name(name)
+        .then_some(())
         .ok_or_else(|| Error::new(Kind::Invalid, format!("{name:?} is not a name for an interface")))
 }
 

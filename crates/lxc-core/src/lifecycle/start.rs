@@ -11,10 +11,10 @@ use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock::{self, Creation};
 use crate::monitor::{Begin, Exit, StartFailure, daemonize, supervise};
-use crate::plan::{Host, Plan, StartOptions};
+use crate::plan::{Host, Plan, StartOptions, locate};
 use crate::protocol::address::command_socket;
 use crate::state::State;
-use crate::{global, log};
+use crate::{global, log, network};
 
 /// How a start succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +42,10 @@ impl Container {
 
     fn plan_with(&self, options: StartOptions, global: &GlobalConfig) -> Result<Plan> {
         let pattern = global.get("lxc.cgroup.pattern").flatten().map(str::to_string);
-        Plan::resolve(
-            self.name(),
-            self.lxcpath(),
-            &self.config,
-            options,
-            &Host::detect(&self.config.values, pattern),
-        )
+        let host = Host::detect(&self.config.values, pattern);
+        let plan = Plan::resolve(self.name(), self.lxcpath(), &self.config, options, &host)?;
+        network::link::check(&plan.values).map_err(|e| locate(e, &self.config))?;
+        Ok(plan)
     }
 
     /// Starts the container. In the foreground it returns when the container ended.

@@ -379,6 +379,12 @@ fn proxy_message(index: u32, address: IpAddr) -> NeighbourMessage {
     message
 }
 
+/// Whether the kernel takes it as the name of a device (linux: net/core/dev.c, dev_valid_name).
+pub fn is_device_name(name: &str) -> bool {
+    let blank = |c: char| c.is_ascii_whitespace() || c == '\u{b}' || c == '/' || c == ':';
+    !name.is_empty() && name.len() < 16 && name != "." && name != ".." && !name.contains(blank)
+}
+
 /// What the kernel gives every device that is up, by itself.
 pub(crate) fn is_link_local(address: &AddressMessage) -> bool {
     matches!(address.header.scope, AddressScope::Link) && address.header.family == AddressFamily::Inet6

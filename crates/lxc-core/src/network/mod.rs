@@ -1,6 +1,8 @@
 //! The container's network: devices made by the monitor through netlink, configured by the child,
 //! queried by entering the network namespace in a thread.
 
+pub mod link;
+mod openvswitch;
 mod phys;
 mod proxy;
 pub mod query;

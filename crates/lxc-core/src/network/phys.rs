@@ -1,23 +1,98 @@
 //! Devices of the host that a container has while it runs. They come back as they were: name, MTU, hardware address,
 //! addresses, and whether they are up.
+//!
+//! A process of its own, the keeper, takes a device and gives it back when its line to the monitor is cut. That is so
+//! at the end of the container and when the monitor is killed alike; nothing else would know by then how the device
+//! was.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use lxc_config::Network;
-use lxc_sys::Errno;
+use lxc_sys::clone::{Fork, exit_now, fork};
+use lxc_sys::{Errno, process, socket, title};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkAttribute;
+use rustix::net::{RecvFlags, SocketType};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::setup::Inside;
-use super::{open_in, own_namespace};
+use super::{link, open_in, own_namespace};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::netlink::{Netlink, is_link_local};
 use crate::plan::network::{hardware_address, mtu};
 
-/// A device that is in a container. The socket keeps the container's namespace, and so the device, until it is back.
+/// A device that is in a container.
 #[derive(Debug)]
 pub(super) struct Moved {
+    keeper: Pid,
+    line: OwnedFd,
+}
+
+/// Moves the link of a network into the container's namespace.
+pub(super) fn take(number: u32, network: &Network, inside: &Inside<'_>) -> Result<Moved> {
+    let what = || format!("lxc.net.{number}: make a process that keeps a device");
+    let (ours, theirs) = socket::pair(SocketType::SEQPACKET).doing(what)?;
+    let keeper = match fork().doing(what)? {
+        Fork::Child(_) => exit_now(keep(number, network, inside, &theirs)),
+        Fork::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let mut answer = [0; 4096];
+    let received = socket::receive(ours.as_fd(), &mut answer, RecvFlags::empty()).map(|m| m.len);
+    let moved = Moved { keeper, line: ours };
+    match received.doing(what) {
+        Ok(1) => Ok(moved),
+        Ok(length) => {
+            moved.give_back();
+            Err(Error::from_bytes(&answer[..length]))
+        }
+        Err(e) => {
+            moved.give_back();
+            Err(e)
+        }
+    }
+}
+
+impl Moved {
+    /// Moves the device back; returns when that is done.
+    pub(super) fn give_back(self) {
+        drop(self.line);
+        let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.keeper), WaitOptions::empty()));
+    }
+}
+
+/// The keeper's life, with the signals blocked that the monitor has blocked.
+fn keep(number: u32, network: &Network, inside: &Inside<'_>, line: &OwnedFd) -> i32 {
+    // Above all the command socket: its name must be free when the monitor is dead.
+    let mut wanted = vec![line.as_raw_fd(), inside.namespace.as_raw_fd()];
+    wanted.extend(crate::log::descriptors());
+    let name = network.link.as_deref().unwrap_or_default();
+    let kept = process::close_all_but(wanted, 2).doing(|| "close descriptors").and_then(|()| {
+        if let Err(e) = title::set(&format!("[lxc device] {name}")) {
+            log::debug!("title: {e}");
+        }
+        Kept::take(number, network, inside)
+    });
+    match kept {
+        Ok(kept) => {
+            let _ = socket::send(line.as_fd(), b"T", &[], false);
+            // Nothing is ever sent: this is the end of the line.
+            let _ = socket::receive(line.as_fd(), &mut [0; 1], RecvFlags::empty());
+            kept.give_back();
+            0
+        }
+        Err(e) => {
+            // A single byte would mean success.
+            let _ = socket::send(line.as_fd(), &e.to_bytes(), &[], false);
+            1
+        }
+    }
+}
+
+/// What is known of a device that is in a container. The socket keeps the container's namespace, and so the device,
+/// until it is back.
+struct Kept {
     inside: Netlink,
     /// Its index in the container.
     index: u32,
@@ -28,48 +103,39 @@ pub(super) struct Moved {
     addresses: Vec<AddressMessage>,
 }
 
-/// Moves the link of a network into the container's namespace.
-pub(super) fn take(
-    netlink: &mut Netlink,
-    number: u32,
-    network: &Network,
-    inside: &Inside<'_>,
-) -> Result<Moved> {
-    let link = network.link.as_deref().unwrap_or_default();
-    let what = || format!("lxc.net.{number}.link = {link}");
-    let found = netlink.device(link).doing(what)?;
-    if found.controller.is_some() {
-        return Err(Error::invalid(format!("{}: it is a port of another device", what()))
-            .with_hint(format!("ip link set {link} nomaster takes it out")));
+impl Kept {
+    fn take(number: u32, network: &Network, inside: &Inside<'_>) -> Result<Kept> {
+        let name = network.link.as_deref().unwrap_or_default();
+        let what = || format!("lxc.net.{number}.link = {name}");
+        let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
+        let found = link::phys(&mut netlink, number, network)?;
+        if Path::new("/sys/class/net").join(name).join("phy80211").exists() {
+            return Err(Error::unsupported(format!(
+                "{}: moving a wireless device is not supported by this version",
+                what()
+            )));
+        }
+        let index = found.index;
+        let mut addresses = netlink.address_messages().doing(what)?;
+        addresses.retain(|a| a.header.index == index && !is_link_local(a));
+        let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
+        let moving = || format!("{}: move it into the container as {}", what(), inside.name);
+        netlink.move_to(index, (&mut socket, inside.namespace), &inside.name).doing(moving)?;
+        let index = socket.index_of(&inside.name).doing(moving)?;
+        let kept = Kept {
+            inside: socket,
+            index,
+            name: name.to_string(),
+            mtu: found.mtu,
+            hardware_address: found.hardware_address,
+            up: found.up,
+            addresses,
+        };
+        kept.adapt(number, network)
     }
-    if Path::new("/sys/class/net").join(link).join("phy80211").exists() {
-        return Err(Error::unsupported(format!(
-            "{}: moving a wireless device is not supported by this version",
-            what()
-        )));
-    }
-    let index = found.index;
-    let mut addresses = netlink.address_messages().doing(what)?;
-    addresses.retain(|a| a.header.index == index && !is_link_local(a));
-    let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
-    let moving = || format!("{}: move it into the container as {}", what(), inside.name);
-    netlink.move_to(index, (&mut socket, inside.namespace), &inside.name).doing(moving)?;
-    let index = socket.index_of(&inside.name).doing(moving)?;
-    let moved = Moved {
-        inside: socket,
-        index,
-        name: link.to_string(),
-        mtu: found.mtu,
-        hardware_address: found.hardware_address,
-        up: found.up,
-        addresses,
-    };
-    moved.adapt(number, network)
-}
 
-impl Moved {
     /// What the configuration wants of the device. When that fails it goes back.
-    fn adapt(mut self, number: u32, network: &Network) -> Result<Moved> {
+    fn adapt(mut self, number: u32, network: &Network) -> Result<Kept> {
         let mut wanted: Vec<_> = mtu(number, network)?.map(LinkAttribute::Mtu).into_iter().collect();
         let address = network.hwaddr.as_deref().and_then(hardware_address);
         wanted.extend(address.map(|a| LinkAttribute::Address(a.to_vec())));
@@ -84,7 +150,7 @@ impl Moved {
     }
 
     /// Moves the device back to the calling process's namespace; failures are logged.
-    pub(super) fn give_back(mut self) {
+    fn give_back(mut self) {
         if let Err(e) = self.move_back() {
             log::warn!("give {} back to the host: {e}", self.name);
         }

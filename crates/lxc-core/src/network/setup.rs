@@ -8,7 +8,7 @@ use lxc_sys::Errno;
 
 use super::phys::{self, Moved};
 use super::proxy::{self, Proxy};
-use super::stacked;
+use super::{openvswitch, stacked};
 use crate::error::{Doing, Result};
 use crate::hooks::HookContext;
 use crate::netlink::Netlink;
@@ -19,6 +19,8 @@ pub(super) struct Device {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) network: u32,
+    /// A port of a bridge of Open vSwitch, whose record of it outlives it.
+    pub(super) in_ovs: bool,
 }
 
 /// What the container sees of a device.
@@ -52,7 +54,7 @@ impl Devices {
                 match network.kind {
                     Some(NetType::Veth) => devices.create_veth(&mut netlink, number, network, &inside)?,
                     Some(NetType::Phys) => {
-                        devices.moved.push(phys::take(&mut netlink, number, network, &inside)?);
+                        devices.moved.push(phys::take(number, network, &inside)?);
                     }
                     _ => stacked::create(&mut netlink, number, network, &inside)?,
                 }
@@ -121,6 +123,11 @@ impl Devices {
         let Ok(mut netlink) = Netlink::open() else { return };
         proxy::remove(&mut self.proxies, &mut netlink);
         for device in self.made.drain(..).rev() {
+            if device.in_ovs
+                && let Err(e) = openvswitch::remove_port(&device.name)
+            {
+                log::warn!("{e}");
+            }
             match netlink.delete(device.index) {
                 // The kernel removes a pair with the namespace of either end.
                 Ok(()) | Err(Errno::NODEV) => {}

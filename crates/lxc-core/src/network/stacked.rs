@@ -9,6 +9,7 @@ use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanFlags, IpVlanMode, MacVlanMode,
 };
 
+use super::link;
 use super::setup::Inside;
 use crate::error::{Doing, Error, Result};
 use crate::netlink::{Netlink, Stacked};
@@ -22,10 +23,9 @@ pub(super) fn create(
     inside: &Inside<'_>,
 ) -> Result<()> {
     let Some(kind) = kind(network) else { return Ok(()) };
-    let link = network.link.as_deref().unwrap_or_default();
-    let parent = netlink.index_of(link).doing(|| format!("lxc.net.{number}.link = {link}"))?;
+    let link = link::device_of(netlink, number, network)?;
     let device = Stacked {
-        parent,
+        parent: link.index,
         name: &inside.name,
         namespace: inside.namespace,
         kind,
@@ -33,7 +33,7 @@ pub(super) fn create(
         mtu: mtu(number, network)?,
     };
     let type_name = network.kind.map_or("", NetType::name);
-    let what = || format!("lxc.net.{number}.type = {type_name}: create {} on {link}", inside.name);
+    let what = || format!("lxc.net.{number}.type = {type_name}: create {} on {}", inside.name, link.name);
     // The kernel takes its time to remove the devices of a namespace that has ended: the VLAN, or the whole
     // device for passthru, may still be that of the container's last run.
     for _ in 0..100 {

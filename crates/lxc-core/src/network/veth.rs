@@ -2,14 +2,15 @@
 //! as an interface of the host, which routes.
 
 use std::net::IpAddr;
-use std::path::Path;
 
 use lxc_config::{Gateway, Network, VlanId};
 use lxc_sys::Errno;
 
+use super::link::{Bridge, bridge_of};
+use super::openvswitch;
 use super::setup::{Device, Devices, Inside};
 use crate::error::{Doing, Error, Result};
-use crate::netlink::{self, Netlink, VethPair};
+use crate::netlink::{Netlink, VethPair};
 use crate::plan::network::{hardware_address, mtu};
 
 impl Devices {
@@ -23,7 +24,7 @@ impl Devices {
     ) -> Result<()> {
         let key = |k: &str| format!("lxc.net.{number}.{k}");
         let bridge = bridge_of(netlink, number, network)?;
-        let wanted_mtu = mtu(number, network)?.or_else(|| bridge.as_ref().map(|b| b.mtu));
+        let wanted_mtu = mtu(number, network)?.or_else(|| bridge.as_ref().map(|b| b.device().mtu));
         let queue = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
         for _ in 0..100 {
             let host = network.veth_pair.clone().unwrap_or_else(random_name);
@@ -48,7 +49,7 @@ impl Devices {
             }
             let device = netlink.device(&host).doing(|| format!("look at {host}"))?;
             let index = device.index;
-            self.made.push(Device { index, name: host.clone(), network: number });
+            self.made.push(Device { index, name: host.clone(), network: number, in_ovs: false });
             // A bridge takes the lowest address of its ports: ours must not be it.
             let address = <[u8; 6]>::try_from(device.hardware_address).ok();
             let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
@@ -57,37 +58,36 @@ impl Devices {
                 let file = format!("/proc/sys/net/ipv6/conf/{host}/disable_ipv6");
                 let _ = std::fs::write(file, "1");
             }
-            let bridge = bridge.as_ref().map(|b| b.index);
-            netlink.set_up(index, bridge, address).doing(|| format!("bring {host} up"))?;
-            return connect(netlink, number, network, &host, index);
+            let controller = match &bridge {
+                Some(Bridge::Linux(device)) => Some(device.index),
+                _ => None,
+            };
+            netlink.set_up(index, controller, address).doing(|| format!("bring {host} up"))?;
+            if let Some(Bridge::OpenVSwitch(device)) = &bridge {
+                if let Some(made) = self.made.last_mut() {
+                    made.in_ovs = true;
+                }
+                openvswitch::add_port(number, network, &device.name, &host)?;
+            }
+            return connect(netlink, number, network, bridge.as_ref(), &host, index);
         }
         Err(Error::os("find a free name for a veth device", Errno::EXIST))
     }
 }
 
-/// The bridge that the host's end becomes a port of.
-fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -> Result<Option<netlink::Device>> {
-    let link = network.link.as_deref().filter(|l| !l.is_empty());
-    // The link of a router is for other things.
-    let Some(link) = link.filter(|_| !network.veth_router) else { return Ok(None) };
-    let what = || format!("lxc.net.{number}.link = {link}");
-    let found = netlink.device(link).doing(what).map_err(|e| {
-        e.with_hint(
-            "there is no such bridge: create it (lxc-net, ip link add … type bridge) or change the key",
-        )
-    })?;
-    if !Path::new("/sys/class/net").join(link).join("bridge").exists() {
-        return Err(Error::unsupported(format!("{}: it is not a Linux bridge", what())));
-    }
-    Ok(Some(found))
-}
-
 /// What the host's end needs when it is up. All of it goes with the device.
-fn connect(netlink: &mut Netlink, number: u32, network: &Network, host: &str, index: u32) -> Result<()> {
+fn connect(
+    netlink: &mut Netlink,
+    number: u32,
+    network: &Network,
+    bridge: Option<&Bridge>,
+    host: &str,
+    index: u32,
+) -> Result<()> {
     if network.veth_router {
         route_by_host(netlink, number, network, host, index)?;
-    } else if let Some(bridge) = &network.link {
-        join_vlans(netlink, number, network, bridge, index)?;
+    } else if let Some(Bridge::Linux(bridge)) = bridge {
+        join_vlans(netlink, number, network, &bridge.name, index)?;
     }
     let v4 = network.veth_ipv4_routes.iter().map(|&(a, prefix)| (IpAddr::V4(a), prefix));
     let v6 = network.veth_ipv6_routes.iter().map(|&(a, prefix)| (IpAddr::V6(a), prefix));

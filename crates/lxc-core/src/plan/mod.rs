@@ -115,6 +115,7 @@ impl Plan {
             let rootfs = RootfsPlan::resolve(values)?;
             let mounts = mounts::resolve(values, lxcpath, name, rootfs.as_ref())?;
             network::check(values)?;
+            network::check_repetition(config)?;
             let mut resolved = values.clone();
             network::resolve_gateways(&mut resolved)?;
             require_mount_namespace(values, &namespaces)?;
@@ -186,7 +187,7 @@ impl Plan {
 }
 
 /// Adds file and line of the key that an error names first.
-fn locate(error: Error, config: &Config) -> Error {
+pub(crate) fn locate(error: Error, config: &Config) -> Error {
     let text = error.to_string();
     let key = text.split([' ', ':', '=', ',']).find(|w| w.starts_with("lxc."));
     // What is missing is missing where the network begins.

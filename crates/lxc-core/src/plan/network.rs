@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lxc_config::{Gateway, IpvlanMode, NetType, Network, Values, VlanId};
+use lxc_config::{Config, Gateway, IpvlanMode, NetType, Network, Values, VlanId};
 
 use crate::error::{Doing, Error, Result};
 use crate::netlink::Netlink;
@@ -11,6 +11,20 @@ use crate::netlink::Netlink;
 pub fn check(values: &Values) -> Result<()> {
     for (index, net) in &values.networks {
         check_one(*index, net)?;
+    }
+    Ok(())
+}
+
+/// Refuses a number that two networks have: what was meant for the second has changed the first. Another file may
+/// say something else of a network, and so may a program.
+pub fn check_repetition(config: &Config) -> Result<()> {
+    for number in config.values.networks.keys() {
+        let key = format!("lxc.net.{number}.type");
+        if let Some((_, first, second)) = config.assigned_twice(&key) {
+            let text =
+                format!("{key}: line {second} begins network {number} again, which began in line {first}");
+            return Err(Error::invalid(text).with_hint("give each network a number of its own"));
+        }
     }
     Ok(())
 }
@@ -66,10 +80,19 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
             );
         }
     }
-    mtu(index, net)?;
+    // RFC 8200, section 5: with less, the kernel takes IPv6 from the device.
+    if let Some(mtu @ ..1280) = mtu(index, net)?
+        && !net.ipv6_addresses.is_empty()
+    {
+        return invalid("mtu", &format!("IPv6 needs 1280, {mtu} is less"));
+    }
     if let Some(text) = &net.hwaddr {
-        hardware_address(text)
+        let address = hardware_address(text)
             .ok_or_else(|| Error::invalid(format!("{} = {text}: not an Ethernet address", key("hwaddr"))))?;
+        // IEEE 802: the lowest bit of the first byte is for groups; the kernel refuses it, and none at all.
+        if address[0] & 1 == 1 || address == [0; 6] {
+            return invalid("hwaddr", &format!("{text} is not the address of one device"));
+        }
     }
     if net.ipv4_gateway.is_some() && (!net.up || net.ipv4_addresses.is_empty()) {
         return Err(Error::invalid(format!(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::netlink::is_device_name;
 
 /// Files of distributions, the first that exists counts.
 const FILES: [&str; 2] = ["/etc/default/lxc", "/etc/sysconfig/lxc"];
@@ -87,9 +88,9 @@ impl Settings {
             |name: &str, what: &str| Error::new(Kind::Invalid, format!("{name} = {}: {what}", get(name)));
         let is_true = |name: &str| get(name) == "true";
         let bridge = get("LXC_BRIDGE").to_string();
-        if bridge.is_empty()
-            || bridge.len() > 15
-            || bridge.contains(|c: char| !c.is_ascii_graphic() || "/\"':;{}".contains(c))
+        // It is written into rules.
+        if !is_device_name(&bridge)
+            || bridge.contains(|c: char| !c.is_ascii_graphic() || "\"';{}".contains(c))
         {
             return Err(bad("LXC_BRIDGE", "not a name for an interface"));
         }

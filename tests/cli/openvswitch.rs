@@ -1,0 +1,101 @@
+//! Bridges of Open vSwitch, of an instance of its own that needs nothing of the kernel.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use lxc_testkit::net::device_name;
+use lxc_testkit::{Lxcpath, Running, Suite, eventually, needs};
+
+/// Its database, its switch, and a bridge.
+struct OpenVSwitch {
+    dir: PathBuf,
+    bridge: String,
+    daemons: Vec<Child>,
+}
+
+impl OpenVSwitch {
+    fn new(dir: PathBuf) -> OpenVSwitch {
+        std::fs::create_dir(&dir).expect("create a directory for Open vSwitch");
+        let path = |name: &str| dir.join(name).display().to_string();
+        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+        let made = Command::new("ovsdb-tool").args(["create", &path("db"), schema]).status();
+        assert!(made.expect("run ovsdb-tool").success());
+        let mut new = OpenVSwitch { bridge: device_name("v", "r"), daemons: Vec::new(), dir: dir.clone() };
+        let socket = path("db.sock");
+        new.run("ovsdb-server", &[&path("db"), &format!("--remote=punix:{socket}"), "--unixctl=none"]);
+        eventually("the database listens", || dir.join("db.sock").exists());
+        new.ask(&["--no-wait", "init"]);
+        let control = format!("--unixctl={}", path("control"));
+        new.run("ovs-vswitchd", &[&format!("unix:{socket}"), &control]);
+        let bridge = new.bridge.clone();
+        new.ask(&["--timeout=20", "add-br", &bridge, "--", "set", "bridge", &bridge, "datapath_type=netdev"]);
+        new
+    }
+
+    fn run(&mut self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(program);
+        command.args(arguments).env("OVS_RUNDIR", &self.dir).stderr(Stdio::null());
+        self.daemons.push(command.spawn().unwrap_or_else(|e| panic!("{program}: {e}")));
+    }
+
+    fn ask(&self, words: &[&str]) -> String {
+        let output = Command::new("ovs-vsctl").args(words).env("OVS_RUNDIR", &self.dir).output();
+        let output = output.expect("run ovs-vsctl");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn ports(&self) -> String {
+        self.ask(&["list-ports", &self.bridge])
+    }
+}
+
+impl Drop for OpenVSwitch {
+    fn drop(&mut self) {
+        // The bridge's device goes with the switch, which is the last one.
+        for daemon in self.daemons.iter_mut().rev() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+#[test]
+fn a_port_with_its_vlans() {
+    needs!(root, ours, program "ovs-vsctl", program "ovs-vswitchd", program "ovsdb-server", file "/dev/net/tun");
+    let place = Lxcpath::new();
+    let switch = OpenVSwitch::new(place.join("ovs"));
+    let pair = device_name("v", "p");
+    let cases: &[&[&str]] = &[
+        &[],
+        &["lxc.net.0.veth.vlan.id = 100"],
+        &["lxc.net.0.veth.vlan.tagged.id = 20", "lxc.net.0.veth.vlan.tagged.id = 21"],
+        &["lxc.net.0.veth.vlan.id = none", "lxc.net.0.veth.vlan.tagged.id = 20"],
+        &["lxc.net.0.veth.vlan.id = 100", "lxc.net.0.veth.vlan.tagged.id = 20"],
+    ];
+    let base = [
+        "lxc.net.0.type = veth",
+        "lxc.net.0.flags = up",
+        &format!("lxc.net.0.link = {}", switch.bridge),
+        &format!("lxc.net.0.veth.pair = {pair}"),
+    ];
+    for case in cases {
+        Suite::compare(|suite| {
+            let dir = Lxcpath::new();
+            let builder = dir.busybox("ovs").quick().no_network_lines();
+            let name = base.iter().chain(*case).fold(builder, |b, line| b.line(*line)).build();
+            let run = |program: &str, more: &[&str]| {
+                let mut command = suite.command(program);
+                command.args(["-P", dir.arg(), "-n", &name]).args(more).env("OVS_RUNDIR", &switch.dir);
+                Running::spawn(command).wait().exits(0);
+            };
+            run("lxc-start", &["-d"]);
+            assert_eq!(switch.ports(), format!("{pair}\n"), "{suite}");
+            let seen = switch.ask(&["--columns=tag,trunks,vlan_mode", "list", "port", &pair]);
+            run("lxc-stop", &["-k"]);
+            dir.gone(suite, &name);
+            eventually("the port is gone", || switch.ports().is_empty());
+            seen
+        });
+    }
+}
