@@ -26,6 +26,7 @@ mod ls;
 mod monitor;
 mod monitord;
 mod net;
+mod net_add;
 mod network;
 mod openvswitch;
 mod run;

@@ -98,7 +98,7 @@ impl Container {
     }
 
     /// A descriptor of its init's network namespace.
-    fn network_namespace(&self) -> Result<OwnedFd> {
+    pub(super) fn network_namespace(&self) -> Result<OwnedFd> {
         let path = format!("{}/ns/net", self.process_directory()?);
         rustix::fs::open(&*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .doing(|| format!("open {path}"))

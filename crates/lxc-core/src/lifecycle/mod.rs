@@ -8,6 +8,7 @@ pub mod devices;
 pub mod discover;
 pub mod freeze;
 pub mod items;
+mod networks;
 pub mod start;
 pub mod stats;
 pub mod stop;

@@ -125,6 +125,14 @@ pub(super) fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -
     )))
 }
 
+/// Whether the link of a network is a bridge of Open vSwitch.
+pub fn is_openvswitch(network: &Network) -> bool {
+    let link = network.link.as_deref().filter(|l| is_device_name(l));
+    link.is_some_and(|l| {
+        !Path::new("/sys/class/net").join(l).join("bridge").exists() && super::openvswitch::is_bridge(l)
+    })
+}
+
 /// The host's device that a network of type phys takes.
 pub(super) fn phys(netlink: &mut Netlink, number: u32, network: &Network) -> Result<netlink::Device> {
     let device = device_of(netlink, number, network)?;

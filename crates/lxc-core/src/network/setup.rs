@@ -50,15 +50,7 @@ impl Devices {
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         for (&number, network) in &values.networks {
             if let Some(name) = container_name(values, number) {
-                let inside = Inside { name, namespace };
-                match network.kind {
-                    Some(NetType::Veth) => devices.create_veth(&mut netlink, number, network, &inside)?,
-                    Some(NetType::Phys) => {
-                        devices.moved.push(phys::take(number, network, &inside)?);
-                    }
-                    _ => stacked::create(&mut netlink, number, network, &inside)?,
-                }
-                proxy::add(&mut devices.proxies, &mut netlink, number, network)?;
+                devices.make(&mut netlink, number, network, &Inside { name, namespace })?;
             }
             if let (Some(script), Some(kind)) = (&network.script_up, network.kind)
                 && kind != NetType::None
@@ -68,6 +60,36 @@ impl Devices {
             }
         }
         Ok(devices)
+    }
+
+    /// Makes the device of one network, without its scripts.
+    pub fn create_one(values: &Values, number: u32, namespace: BorrowedFd<'_>) -> Result<Devices> {
+        let mut devices = Devices::default();
+        let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
+        if let (Some(name), Some(network)) = (container_name(values, number), values.networks.get(&number)) {
+            devices.make(&mut netlink, number, network, &Inside { name, namespace })?;
+        }
+        Ok(devices)
+    }
+
+    fn make(
+        &mut self,
+        netlink: &mut Netlink,
+        number: u32,
+        network: &Network,
+        inside: &Inside<'_>,
+    ) -> Result<()> {
+        match network.kind {
+            Some(NetType::Veth) => self.create_veth(netlink, number, network, inside)?,
+            Some(NetType::Phys) => self.moved.push(phys::take(number, network, inside)?),
+            _ => stacked::create(netlink, number, network, inside)?,
+        }
+        proxy::add(&mut self.proxies, netlink, number, network)
+    }
+
+    /// Leaves what was made to the container, whose end removes it.
+    pub fn leave(mut self) {
+        self.made.clear();
     }
 
     /// The host's end of a network's device.

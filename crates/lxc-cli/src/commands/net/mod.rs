@@ -1,4 +1,6 @@
-//! lxc-net
+//! lxc-net: the bridge for containers, and networks of running ones.
+
+mod devices;
 
 use std::io::Write;
 
@@ -6,14 +8,15 @@ use lxc_core::Kind;
 use lxc_core::network::service::{self, Settings};
 
 use crate::context::Context;
+use crate::getopt::{Arg, Opt, long};
 use crate::table::{Command, Name};
 
 /// The command.
 pub static COMMAND: Command = Command {
     name: "net",
-    about: "Switch the bridge for containers on or off",
-    usage: "start|stop|restart|reload|force-reload|status",
-    options: &[],
+    about: "Switch the bridge for containers on or off, and change networks of running ones",
+    usage: "start|stop|restart|reload|force-reload|status | -n NAME add|del|list [DEVICE] [OPTION…]",
+    options: OPTIONS,
     takes_name: Name::Unused,
     linked: false,
     details: "Makes the bridge lxcbr0 with its addresses, lets the host forward and hide what comes from it, and \
@@ -23,11 +26,33 @@ pub static COMMAND: Command = Command {
               /etc/default/lxc and /etc/default/lxc-net set USE_LXC_BRIDGE, LXC_BRIDGE, LXC_BRIDGE_MAC, LXC_ADDR, \
               LXC_NETMASK, LXC_NETWORK, LXC_DHCP_RANGE, LXC_DHCP_MAX, LXC_DHCP_CONFILE, LXC_DHCP_PING, LXC_DOMAIN, \
               LXC_USE_NFT, LXC_IPV6_ENABLE, LXC_IPV6_ADDR, LXC_IPV6_MASK, LXC_IPV6_NETWORK and LXC_IPV6_NAT.\n\n\
-              status exits with 0 when the bridge is on and with 3 when it is off; other words exit with 2.",
+              status exits with 0 when the bridge is on and with 3 when it is off; other words exit with 2.\n\n\
+              add makes a device for a running container, as a network of its configuration would be made, and prints \
+              its name; del removes one; list shows all with their addresses and counters. What is added lasts until \
+              the container stops; the configuration (lxc.net) does it for good. lxc-device gives a container a device \
+              of the host.",
     run,
 };
 
+const OPTIONS: &[Opt] = &[
+    long("type", Arg::Required("TYPE"), "add: veth (the default), macvlan, ipvlan or vlan"),
+    long("link", Arg::Required("DEVICE"), "add: the bridge or device of the host that it is connected to"),
+    long("device", Arg::Required("DEVICE"), "add: its name inside, else the first ethN that is free"),
+    long("hwaddr", Arg::Required("ADDRESS"), "add: its hardware address"),
+    long("mtu", Arg::Required("BYTES"), "add: its MTU"),
+    long("address", Arg::Required("ADDRESS/BITS"), "add: an address, as often as wanted"),
+    long("gateway", Arg::Required("ADDRESS"), "add: the router, or auto"),
+    long("set", Arg::Required("KEY=VALUE"), "add: any other key of lxc.net.N, such as veth.vlan.id=7"),
+    long("json", Arg::No, "list: JSON"),
+];
+
 fn run(context: &Context) -> anyhow::Result<i32> {
+    match context.words().first().map(String::as_str) {
+        Some("add") => return devices::add(context),
+        Some("del") => return devices::del(context),
+        Some("list") => return devices::list(context),
+        _ => {}
+    }
     let [verb] = context.words() else { return Ok(usage(context)) };
     let done = match verb.as_str() {
         "status" => return status(),
@@ -56,7 +81,7 @@ fn with(act: impl Fn(&Settings) -> lxc_core::Result<()>) -> lxc_core::Result<()>
 }
 
 fn usage(context: &Context) -> i32 {
-    context.error("Usage: lxc-net {start|stop|restart|reload|force-reload|status}");
+    context.error("Usage: lxc-net {start|stop|restart|reload|force-reload|status|add|del|list}");
     2
 }
 
