@@ -46,6 +46,7 @@ pub static COMMANDS: &[&Command] = &[
     &commands::device::COMMAND,
     &commands::execute::COMMAND,
     &commands::freeze::COMMAND,
+    &commands::gc::COMMAND,
     &commands::info::COMMAND,
     &commands::ls::COMMAND,
     &commands::monitor::COMMAND,

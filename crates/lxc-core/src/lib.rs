@@ -9,6 +9,7 @@ pub mod console;
 pub mod container;
 pub mod error;
 pub mod files;
+pub mod gc;
 pub mod global;
 pub mod hooks;
 pub mod lifecycle;

@@ -54,7 +54,7 @@ const FLOORS: &[&[&str]] = &[
     &["monitor"],
     &["container", "monitord"],
     &["lifecycle"],
-    &["attach", "console"],
+    &["attach", "console", "gc"],
 ];
 
 /// Imports between the modules of lxc-core.

@@ -10,6 +10,7 @@ pub mod destroy;
 pub mod device;
 pub mod execute;
 pub mod freeze;
+pub mod gc;
 pub mod info;
 pub mod ls;
 pub mod monitor;

@@ -1,15 +1,15 @@
 //! lxc run: a throw-away container at once.
 
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lxc_core::error::Doing;
+use lxc_core::gc::throwaway::{self, ThrowAway};
 use lxc_core::lifecycle::start::Started;
 use lxc_core::monitor::{Exit, StartFailure};
 use lxc_core::plan::StartOptions;
 use lxc_core::source::Files;
 use lxc_core::template::host;
-use lxc_core::{Container, Error, Kind, paths};
+use lxc_core::{Container, Error, Kind};
 
 use super::start::{apply_options, report_failure};
 use crate::context::Context;
@@ -39,71 +39,6 @@ const OPTIONS: &[Opt] = &[
     long("share-net", Arg::Required("NAME"), "Share the network namespace of a container or process"),
 ];
 
-/// The container's directory: removed with everything in it when this is dropped. Its lock tells a
-/// directory in use from one whose user was killed.
-struct ThrowAway {
-    directory: PathBuf,
-    _lock: OwnedFd,
-}
-
-impl ThrowAway {
-    /// Makes the directory, and removes what killed ones left.
-    fn make(base: &Path, name: &str) -> Result<ThrowAway, Error> {
-        std::fs::create_dir_all(base).doing(|| format!("create {}", base.display()))?;
-        sweep(base);
-        let directory = base.join(name);
-        let what = || format!("create {}", directory.display());
-        std::fs::create_dir(&directory).doing(what)?;
-        let lock = lock(&directory).doing(what)?;
-        Ok(ThrowAway { directory, _lock: lock })
-    }
-}
-
-impl Drop for ThrowAway {
-    fn drop(&mut self) {
-        if let Err(e) = lxc_core::storage::remove_directory(&self.directory, true) {
-            eprintln!("lxc-run: {e}");
-        }
-    }
-}
-
-/// Locks a directory, unless somebody else has it locked.
-fn lock(directory: &Path) -> rustix::io::Result<OwnedFd> {
-    use rustix::fs::{FlockOperation, Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(directory, flags, Mode::empty())?;
-    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(fd)
-}
-
-/// Removes directories of runs that were killed. One that was made this very moment and is not
-/// locked yet is younger than a minute.
-fn sweep(base: &Path) {
-    let old = |path: &Path| {
-        let age = path.metadata().and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
-        age.is_some_and(|a| a > std::time::Duration::from_secs(60))
-    };
-    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if !old(&path) || lock(&path).is_err() {
-            continue;
-        }
-        if let Err(e) = lxc_core::storage::remove_directory(&path, true) {
-            eprintln!("lxc-run: {e}");
-        }
-        remove_cgroups(&entry.file_name().to_string_lossy());
-    }
-}
-
-/// A killed run leaves its cgroups, and nobody will use that name again.
-fn remove_cgroups(name: &str) {
-    if let Ok(layout) = lxc_core::cgroup::layout::detect(false, None) {
-        for kind in ["monitor", "payload"] {
-            lxc_core::cgroup::group::remove_abandoned(&layout, &format!("lxc.{kind}.{name}"));
-        }
-    }
-}
-
 fn run(context: &Context) -> anyhow::Result<i32> {
     if !rustix::process::geteuid().is_root() {
         return Err(
@@ -121,7 +56,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
     let command = if command.is_empty() { vec![shell()] } else { command };
     let base = match context.get("lxcpath") {
         Some(_) => context.lxcpath.clone(),
-        None => paths::runtime_dir().unwrap_or_else(|| PathBuf::from("/run")).join("lxc/throwaway"),
+        None => throwaway::base(),
     };
     let lower = context.get("rootfs").unwrap_or("/").to_string();
     let lower =

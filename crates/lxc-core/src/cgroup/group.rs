@@ -281,24 +281,31 @@ fn lock_directory(hierarchy: &Hierarchy, path: &str) -> Option<OwnedFd> {
     (ours.st_ino == now.st_ino).then_some(dir)
 }
 
-/// Removes cgroups of a name, if in every hierarchy where there is one nobody is in it nor below it and
-/// no monitor has it locked. The locks are held until all are gone.
-pub fn remove_abandoned(layout: &Layout, path: &str) {
-    let mut locks = Vec::new();
-    let mut found = Vec::new();
+/// The hierarchies in which there is a cgroup of a name, if in every one of them nobody is in it nor below it and no
+/// monitor has it locked; with the locks. Nothing when it is used, or nowhere.
+fn abandoned<'a>(layout: &'a Layout, path: &str) -> Option<(Vec<&'a Hierarchy>, Vec<OwnedFd>)> {
+    let (mut found, mut locks) = (Vec::new(), Vec::new());
     for hierarchy in &layout.hierarchies {
         let exists =
             rustix::fs::accessat(&hierarchy.base_dir, path, rustix::fs::Access::EXISTS, AtFlags::empty());
         if exists.is_err() {
             continue;
         }
-        match lock_directory(hierarchy, path) {
-            Some(dir) if is_empty(&dir) => locks.push(dir),
-            // In use somewhere, thus in use everywhere.
-            _ => return,
-        }
+        // In use somewhere, thus in use everywhere.
+        locks.push(lock_directory(hierarchy, path).filter(is_empty)?);
         found.push(hierarchy);
     }
+    (!found.is_empty()).then_some((found, locks))
+}
+
+/// Whether there are cgroups of a name that nobody uses.
+pub fn is_abandoned(layout: &Layout, path: &str) -> bool {
+    abandoned(layout, path).is_some()
+}
+
+/// Removes cgroups of a name that nobody uses. The locks are held until all are gone.
+pub fn remove_abandoned(layout: &Layout, path: &str) {
+    let Some((found, locks)) = abandoned(layout, path) else { return };
     for hierarchy in found {
         log::info!("removing abandoned cgroup {path} in {}", hierarchy.mount.display());
         if let Err(e) = remove_tree(hierarchy, path) {

@@ -50,30 +50,46 @@ pub fn candidates(lxcpath: &Path) -> Result<Vec<String>> {
 /// Names of containers whose monitor listens, sorted: from the table of Unix sockets of the
 /// caller's network namespace.
 pub fn active(lxcpath: &Path) -> Result<Vec<String>> {
-    let table = crate::files::read_small(Path::new("/proc/net/unix")).doing(|| "read /proc/net/unix")?;
     let base = lxcpath.as_os_str().as_bytes();
     let mut names = BTreeSet::new();
-    let mut hashed = BTreeSet::new();
-    for line in table.split(|&b| b == b'\n') {
-        let Some(at) = line.windows(2).position(|w| w == b" @") else { continue };
-        let Some(socket) = line[at + 2..].strip_suffix(b"/command") else { continue };
+    for socket in command_sockets()? {
         if let Some(rest) = socket.strip_prefix(base).and_then(|r| r.strip_prefix(b"/")) {
             let name = rest.strip_prefix(b"/").unwrap_or(rest);
             if !name.is_empty() && !name.contains(&b'/') {
                 names.insert(String::from_utf8_lossy(name).into_owned());
             }
         } else if socket.starts_with(b"lxc/") {
-            hashed.insert([socket, b"/command"].concat());
-        }
-    }
-    for address in hashed {
-        let client = Client::at(&address);
-        // A monitor that just ended, or one of another user, is none of ours.
-        if client.lxcpath().is_ok_and(|p| p.as_bytes() == base) {
-            names.extend(client.name());
+            let client = Client::at(&[&socket, &b"/command"[..]].concat());
+            // A monitor that just ended, or one of another user, is none of ours.
+            if client.lxcpath().is_ok_and(|p| p.as_bytes() == base) {
+                names.extend(client.name());
+            }
         }
     }
     Ok(names.into_iter().collect())
+}
+
+/// Names of containers of whatever lxcpath whose monitor listens.
+pub fn active_anywhere() -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for socket in command_sockets()? {
+        if socket.starts_with(b"lxc/") {
+            names.extend(Client::at(&[&socket, &b"/command"[..]].concat()).name());
+        } else if let Some(name) = socket.rsplit(|&b| b == b'/').next() {
+            names.insert(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Names of the command sockets of all monitors, without the `/command` at their end.
+fn command_sockets() -> Result<BTreeSet<Vec<u8>>> {
+    let table = crate::files::read_small(Path::new("/proc/net/unix")).doing(|| "read /proc/net/unix")?;
+    let socket = |line: &[u8]| {
+        let at = line.windows(2).position(|w| w == b" @")?;
+        line[at + 2..].strip_suffix(b"/command").map(<[u8]>::to_vec)
+    };
+    Ok(table.split(|&b| b == b'\n').filter_map(socket).collect())
 }
 
 /// Opens many containers at once, on as many threads as there are processors: most of the time goes

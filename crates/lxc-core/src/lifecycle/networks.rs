@@ -8,9 +8,11 @@ use lxc_sys::process::setns;
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::netlink::Netlink;
+use crate::network::link::{self, Bridge};
+use crate::network::open_in;
 use crate::network::query::{self, Interface};
 use crate::network::setup::{Devices, configure_inside};
-use crate::network::{link, open_in};
 use crate::plan::network as plan;
 
 impl Container {
@@ -105,15 +107,22 @@ fn checked(mut values: Values, number: u32) -> Result<Values> {
         if network.script_up.is_some() || network.script_down.is_some() {
             return refuse("script.up", "scripts are for networks of the configuration");
         }
-        if network.kind == Some(NetType::Veth) && link::is_openvswitch(network) {
-            return refuse("link", "a port of Open vSwitch would outlive the container");
-        }
         if network.l2proxy {
             return refuse("l2proxy", "proxies are for networks of the configuration");
         }
     }
     plan::check(&values)?;
     link::check(&values)?;
+    if let Some(network) = values.networks.get(&number).filter(|n| n.kind == Some(NetType::Veth)) {
+        let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
+        if let Some(Bridge::OpenVSwitch(bridge)) = link::bridge_of(&mut netlink, number, network)? {
+            let text = format!(
+                "lxc.net.{number}.link = {}: a port of Open vSwitch would outlive the container",
+                bridge.name
+            );
+            return Err(Error::unsupported(text));
+        }
+    }
     plan::resolve_gateways(&mut values)?;
     Ok(values)
 }

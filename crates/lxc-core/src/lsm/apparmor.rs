@@ -195,6 +195,27 @@ impl Loaded {
     }
 }
 
+/// Files of profiles that were made for the container of this directory.
+pub fn files_of(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory.join("apparmor")).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_name().to_string_lossy().starts_with("lxc-")).map(|e| e.path()).collect()
+}
+
+/// Unloads a profile by its file and removes that, for a monitor that was killed.
+pub fn unload(file: &Path) -> Result<()> {
+    let unloaded = parser("-RWL", file);
+    let namespace = Path::new(NAMESPACES).join(file.file_name().unwrap_or_default());
+    match rustix::fs::rmdir(&namespace) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(Error::os(format!("remove {}", namespace.display()), e)),
+    }
+    std::fs::remove_file(file).doing(|| format!("remove {}", file.display()))?;
+    if let Some(directory) = file.parent() {
+        let _ = std::fs::remove_dir(directory);
+    }
+    unloaded
+}
+
 /// Compiled profiles.
 fn cache() -> PathBuf {
     Path::new(paths::LOCALSTATEDIR).join("cache/lxc/apparmor")

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lxc_sys::Errno;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NlasIterator};
 use netlink_packet_route::address::{AddressMessage, AddressMessageBuffer};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkMessageBuffer};
 
@@ -14,8 +14,12 @@ use super::{Netlink, Request};
 const HARDWARE_ADDRESS: u16 = 1;
 const NAME: u16 = 3;
 const MTU: u16 = 4;
+const LOWER: u16 = 5;
 const CONTROLLER: u16 = 10;
+const LINK_INFO: u16 = 18;
+const INFO_KIND: u16 = 1;
 const STATISTICS: u16 = 23;
+const LOWER_NAMESPACE: u16 = 37;
 /// IFA_ADDRESS and IFA_LOCAL (linux/if_addr.h).
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
@@ -29,6 +33,8 @@ pub struct Device {
     pub index: u32,
     /// Name.
     pub name: String,
+    /// What makes it, such as `bridge`; empty for hardware.
+    pub kind: String,
     /// Whether it is up.
     pub up: bool,
     /// Whether it is the loopback device.
@@ -39,6 +45,10 @@ pub struct Device {
     pub hardware_address: Vec<u8>,
     /// Index of the bridge or the like that it is a port of.
     pub controller: Option<u32>,
+    /// Index of what it is on top of; of the other end of a pair.
+    pub lower: Option<u32>,
+    /// That is in another network namespace.
+    pub lower_is_elsewhere: bool,
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.
@@ -126,11 +136,14 @@ fn device(bytes: &[u8]) -> Option<Device> {
         let counter = |n: usize| value.get(n * 8..n * 8 + 8)?.try_into().ok().map(u64::from_ne_bytes);
         match attribute.kind() {
             HARDWARE_ADDRESS => device.hardware_address = value.to_vec(),
-            NAME => {
-                let name = value.split(|&b| b == 0).next()?;
-                device.name = String::from_utf8_lossy(name).into_owned();
+            NAME => device.name = text(value),
+            LINK_INFO => {
+                let kind = NlasIterator::new(value).flatten().find(|nested| nested.kind() == INFO_KIND);
+                device.kind = kind.map(|nested| text(nested.value())).unwrap_or_default();
             }
             MTU => device.mtu = number()?,
+            LOWER => device.lower = number(),
+            LOWER_NAMESPACE => device.lower_is_elsewhere = true,
             CONTROLLER => device.controller = number(),
             STATISTICS => {
                 device.received = counter(2)?;
@@ -140,6 +153,11 @@ fn device(bytes: &[u8]) -> Option<Device> {
         }
     }
     Some(device)
+}
+
+/// What is before the NUL.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|&b| b == 0).next().unwrap_or_default()).into_owned()
 }
 
 /// An address of four or sixteen bytes.

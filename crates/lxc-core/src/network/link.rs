@@ -1,7 +1,6 @@
 //! The devices of the host that networks are connected to: what must hold of them, and what must not be there yet.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use lxc_config::{NetType, Network, Values};
 use lxc_sys::Errno;
@@ -13,7 +12,7 @@ use crate::plan::network::mtu;
 
 /// What a pair's end on the host becomes a port of.
 #[derive(Debug)]
-pub(super) enum Bridge {
+pub enum Bridge {
     /// Of the kernel's own.
     Linux(netlink::Device),
     /// Of Open vSwitch.
@@ -21,7 +20,8 @@ pub(super) enum Bridge {
 }
 
 impl Bridge {
-    pub(super) fn device(&self) -> &netlink::Device {
+    /// The device that stands for it.
+    pub fn device(&self) -> &netlink::Device {
         match self {
             Bridge::Linux(device) | Bridge::OpenVSwitch(device) => device,
         }
@@ -106,14 +106,14 @@ pub(super) fn device_of(netlink: &mut Netlink, number: u32, network: &Network) -
 
 /// The bridge that the host's end of a network of type veth becomes a port of; none where it routes, and none where
 /// no link is given.
-pub(super) fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -> Result<Option<Bridge>> {
+pub fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -> Result<Option<Bridge>> {
     let has_link = network.link.as_deref().is_some_and(|l| !l.is_empty());
     // The link of a router is for other things.
     if !has_link || network.veth_router {
         return Ok(None);
     }
     let device = device_of(netlink, number, network)?;
-    if Path::new("/sys/class/net").join(&device.name).join("bridge").exists() {
+    if device.kind == "bridge" {
         return Ok(Some(Bridge::Linux(device)));
     }
     if super::openvswitch::is_bridge(&device.name) {
@@ -123,14 +123,6 @@ pub(super) fn bridge_of(netlink: &mut Netlink, number: u32, network: &Network) -
         "lxc.net.{number}.link = {}: it is neither a Linux bridge nor one of Open vSwitch",
         device.name
     )))
-}
-
-/// Whether the link of a network is a bridge of Open vSwitch.
-pub fn is_openvswitch(network: &Network) -> bool {
-    let link = network.link.as_deref().filter(|l| is_device_name(l));
-    link.is_some_and(|l| {
-        !Path::new("/sys/class/net").join(l).join("bridge").exists() && super::openvswitch::is_bridge(l)
-    })
 }
 
 /// The host's device that a network of type phys takes.

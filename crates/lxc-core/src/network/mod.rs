@@ -2,7 +2,7 @@
 //! queried by entering the network namespace in a thread.
 
 pub mod link;
-mod openvswitch;
+pub(crate) mod openvswitch;
 mod phys;
 mod proxy;
 pub mod query;
@@ -10,6 +10,8 @@ pub mod service;
 pub mod setup;
 mod stacked;
 mod veth;
+
+pub(crate) use veth::is_random_name;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 

@@ -28,8 +28,19 @@ pub(super) fn add_port(number: u32, network: &Network, bridge: &str, device: &st
 }
 
 /// Takes a device out of whatever bridge it is a port of. That it is in none is fine.
-pub(super) fn remove_port(device: &str) -> Result<()> {
+pub(crate) fn remove_port(device: &str) -> Result<()> {
     run(&["--if-exists", "del-port", device])
+}
+
+/// Ports with names that LXC makes, whose devices are gone. None where Open vSwitch is not installed or does not run.
+pub(crate) fn ports_without_device() -> Vec<String> {
+    let words = ["--timeout=2", "--bare", "--columns=name", "find", "interface", "error!=[]"];
+    let Ok(output) = Command::new(PROGRAM).args(words).output() else { return Vec::new() };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let gone = |name: &&str| {
+        super::is_random_name(name) && !std::path::Path::new("/sys/class/net").join(name).exists()
+    };
+    said.lines().map(str::trim).filter(gone).map(String::from).collect()
 }
 
 /// Columns of a port (ovs-vswitchd.conf.db(5)).

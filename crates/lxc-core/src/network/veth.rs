@@ -182,3 +182,9 @@ fn random_name() -> String {
     let tail: String = bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
     format!("veth{tail}")
 }
+
+/// Whether it is the name of a pair's end that was given none: `vethXXXXXX`, each X a letter or digit.
+pub(crate) fn is_random_name(name: &str) -> bool {
+    let tail = name.strip_prefix("veth");
+    tail.is_some_and(|t| t.len() == 6 && t.bytes().all(|b| b.is_ascii_alphanumeric()))
+}

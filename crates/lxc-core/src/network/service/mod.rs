@@ -32,6 +32,11 @@ pub fn is_up() -> bool {
     Path::new(MARK).exists()
 }
 
+/// Whether the service is on by its record, but somebody has removed its bridge.
+pub fn has_lost_its_bridge() -> bool {
+    is_up() && Settings::read().is_ok_and(|s| !Path::new("/sys/class/net").join(s.bridge).exists())
+}
+
 /// Makes the bridge and all that belongs to it. A bridge that is there already is made anew, unless it has ports.
 ///
 /// # Errors
