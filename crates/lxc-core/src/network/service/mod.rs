@@ -1,6 +1,7 @@
 //! The bridge for containers that have no other: lxcbr0, with addresses by DHCP and the way out. A service of the
 //! host's, which is on or off as a whole.
 
+mod others;
 mod rules;
 mod settings;
 

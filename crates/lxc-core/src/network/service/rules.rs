@@ -4,13 +4,15 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use super::others;
 use super::settings::Settings;
 use crate::error::{Doing, Error, Kind, Result};
 
 /// Puts the rules in force, in one transaction with nftables.
 pub fn add(settings: &Settings) -> Result<()> {
     if uses_nft(settings) {
-        return nft(&script(settings));
+        nft(&script(settings))?;
+        return others::admit(settings);
     }
     for rule in iptables_rules(settings) {
         match iptables(&rule, true) {
@@ -25,6 +27,7 @@ pub fn add(settings: &Settings) -> Result<()> {
 /// Removes them; what is not there is fine.
 pub fn remove(settings: &Settings) -> Result<()> {
     if uses_nft(settings) {
+        others::dismiss(settings);
         // A table that is added first can be deleted whether it was there or not.
         return nft(&TABLES
             .map(|(family, table)| format!("table {family} {table} {{}}\ndelete table {family} {table}\n"))
