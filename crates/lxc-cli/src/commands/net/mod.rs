@@ -21,8 +21,9 @@ pub static COMMAND: Command = Command {
     linked: false,
     details: "Makes the bridge lxcbr0 with its addresses, lets the host forward and hide what comes from it, and \
               starts dnsmasq, which gives containers addresses and names; or removes all of that. The rules are \
-              in nftables' tables inet lxc, ip lxc and ip6 lxc, or in iptables where that alone is there. A bridge that \
-              has ports stays.\n\n\
+              in nftables' tables inet lxc, ip lxc and ip6 lxc, or in iptables where that alone is there. Where Docker, \
+              ufw or firewalld drop what they do not know, the bridge is admitted there too. A bridge that has ports \
+              stays.\n\n\
               /etc/default/lxc and /etc/default/lxc-net set USE_LXC_BRIDGE, LXC_BRIDGE, LXC_BRIDGE_MAC, LXC_ADDR, \
               LXC_NETMASK, LXC_NETWORK, LXC_DHCP_RANGE, LXC_DHCP_MAX, LXC_DHCP_CONFILE, LXC_DHCP_PING, LXC_DOMAIN, \
               LXC_USE_NFT, LXC_IPV6_ENABLE, LXC_IPV6_ADDR, LXC_IPV6_MASK, LXC_IPV6_NETWORK and LXC_IPV6_NAT.\n\n\
