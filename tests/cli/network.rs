@@ -211,6 +211,51 @@ fn phys_comes_back_as_it_was() {
     }
 }
 
+/// A wireless device goes in with its radio, and both come back, also when the monitor is killed.
+#[test]
+fn wireless() {
+    needs!(root, ours, program "ip", radio);
+    let host = std::path::Path::new("/sys/class/net/wlan0");
+    for suite in Suite::all() {
+        let dir = Lxcpath::new();
+        let lines = [
+            "lxc.net.0.type = phys",
+            "lxc.net.0.link = wlan0",
+            "lxc.net.0.name = eth0",
+            "lxc.net.0.ipv4.address = 10.86.0.2/24",
+        ];
+        let name = container(&dir, &lines);
+        // The peer moves it by a program of its own, which is not everywhere.
+        if suite.to_string() == "peer" && lxc_testkit::skip::program("iw").is_err() {
+            continue;
+        }
+        dir.start(&suite, &name);
+        assert!(!host.exists(), "{suite}: the host still has it");
+        let seen = inside(&dir, &suite, &name, "ip -o -4 addr show dev eth0");
+        assert!(seen.contains("10.86.0.2/24"), "{suite}: {seen}");
+        dir.kill(&suite, &name);
+        if suite.to_string() == "peer" {
+            // It comes back under the container's name.
+            eventually("the device is back", || host.with_file_name("eth0").exists());
+            sh("ip link set eth0 name wlan0");
+        } else {
+            eventually("the device is back", || host.exists());
+            dir.gone(&suite, &name);
+            dir.start(&suite, &name);
+            process::kill(dir.monitor_pid(&name).expect("a monitor"), Signal::KILL);
+            eventually("the device is back", || host.exists());
+        }
+    }
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let name = container(&dir, &["lxc.net.0.type = empty"]);
+    dir.start(&suite, &name);
+    dir.run(&suite, "lxc-device", &name, &["add", "wlan0", "wifi0"]).ok();
+    assert!(!host.exists() && inside(&dir, &suite, &name, "ip link").contains("wifi0"));
+    dir.run(&suite, "lxc-device", &name, &["del", "wifi0", "wlan0"]).ok();
+    assert!(host.exists());
+    dir.kill(&suite, &name);
+}
+
 #[test]
 fn a_port_of_a_bridge_stays_where_it_is() {
     needs!(root, ours, program "ip");

@@ -67,6 +67,12 @@ pub fn device(kind: &str) -> Reason {
     made.then_some(()).ok_or(format!("needs a kernel with network devices of type {kind}"))
 }
 
+/// See [`needs!`]. One that is simulated: a real one belongs to somebody.
+pub fn radio() -> Reason {
+    let driver = std::fs::read_link("/sys/class/net/wlan0/device/driver").unwrap_or_default();
+    driver.ends_with("mac80211_hwsim").then_some(()).ok_or("needs a radio of mac80211_hwsim, wlan0".into())
+}
+
 /// See [`needs!`].
 pub fn file(path: &str) -> Reason {
     Path::new(path).exists().then_some(()).ok_or(format!("needs {path}"))

@@ -8,8 +8,9 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::{Netlink, is_device_name};
-use crate::network::{open_in, own_namespace};
+use crate::netlink::{Netlink, Radios, is_device_name};
+use crate::network::radio::move_device;
+use crate::network::{open_in, own_namespace, there};
 use crate::rootfs::Root;
 
 impl Container {
@@ -67,11 +68,13 @@ impl Container {
         let namespace = self.network_namespace()?;
         let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
-        let index = netlink.index_of(name).doing(|| format!("interface {name}"))?;
+        let device = netlink.device(name).doing(|| format!("interface {name}"))?;
         let new_name = new_name.unwrap_or(name);
         check_interface_name(new_name)?;
-        netlink
-            .move_to(index, (&mut inside, namespace.as_fd()), new_name)
+        let mut radios = Radios::open().ok();
+        let from = (&mut netlink, radios.as_mut());
+        move_device(&device, from, (&mut inside, namespace.as_fd()), new_name)
+            .map(drop)
             .doing(|| format!("move interface {name} into {} as {new_name}", self.name()))
     }
 
@@ -80,13 +83,15 @@ impl Container {
     pub fn detach_interface(&self, name: &str, new_name: Option<&str>) -> Result<()> {
         let namespace = self.network_namespace()?;
         let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
-        let index = inside.index_of(name).doing(|| format!("interface {name} of {}", self.name()))?;
+        let device = inside.device(name).doing(|| format!("interface {name} of {}", self.name()))?;
         let new_name = new_name.unwrap_or(name);
         check_interface_name(new_name)?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         let here = own_namespace()?;
-        inside
-            .move_to(index, (&mut netlink, here.as_fd()), new_name)
+        let mut radios = there(namespace.as_fd(), Radios::open).ok();
+        let from = (&mut inside, radios.as_mut());
+        move_device(&device, from, (&mut netlink, here.as_fd()), new_name)
+            .map(drop)
             .doing(|| format!("move interface {name} of {} to the host as {new_name}", self.name()))
     }
 

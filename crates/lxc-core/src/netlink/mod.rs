@@ -1,6 +1,7 @@
 //! A synchronous rtnetlink(7) socket.
 
 mod dump;
+mod wireless;
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -27,6 +28,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::error::errno_of;
 pub use dump::{Device, DeviceAddress};
+pub use wireless::Radios;
 
 /// A socket of the network namespace that it was opened in.
 #[derive(Debug)]
@@ -100,8 +102,12 @@ impl<M: Emitable> NetlinkSerializable for Request<M> {
 impl Netlink {
     /// Opens a socket in the caller's network namespace.
     pub fn open() -> lxc_sys::Result<Netlink> {
+        Netlink::open_protocol(NETLINK_ROUTE)
+    }
+
+    fn open_protocol(protocol: isize) -> lxc_sys::Result<Netlink> {
         let io = |e: std::io::Error| errno_of(&e);
-        let socket = Socket::new(NETLINK_ROUTE).map_err(io)?;
+        let socket = Socket::new(protocol).map_err(io)?;
         socket.connect(&SocketAddr::new(0, 0)).map_err(io)?;
         Ok(Netlink { socket, sequence: 0 })
     }
@@ -225,17 +231,17 @@ impl Netlink {
         self.acknowledged(Request::new(libc::RTM_DELNEIGH, proxy_message(index, address)), 0)
     }
 
-    /// Changes attributes of a device, and brings it up.
+    /// Changes attributes of a device, and brings it up or down.
     pub(crate) fn change(
         &mut self,
         index: u32,
-        up: bool,
+        up: Option<bool>,
         attributes: Vec<LinkAttribute>,
     ) -> lxc_sys::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
-        if up {
-            link.header.flags = LinkFlags::Up;
+        if let Some(up) = up {
+            link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
             link.header.change_mask = LinkFlags::Up;
         }
         link.attributes = attributes;
@@ -252,7 +258,7 @@ impl Netlink {
         let mut attributes = Vec::new();
         attributes.extend(address.map(|a| LinkAttribute::Address(a.to_vec())));
         attributes.extend(bridge.map(LinkAttribute::Controller));
-        self.change(index, true, attributes)
+        self.change(index, Some(true), attributes)
     }
 
     /// Moves a device to another network namespace, given with a socket of it, where it is down and has `name`.
@@ -268,7 +274,12 @@ impl Netlink {
             return Err(Errno::EXIST);
         }
         let to = [LinkAttribute::NetNsFd(namespace.as_raw_fd()), LinkAttribute::IfName(name.to_string())];
-        self.change(index, false, to.to_vec())
+        self.change(index, None, to.to_vec())
+    }
+
+    /// Gives a device that is down another name. EEXIST when that is taken.
+    pub(crate) fn rename(&mut self, index: u32, name: &str) -> lxc_sys::Result<()> {
+        self.change(index, None, vec![LinkAttribute::IfName(name.to_string())])
     }
 
     /// Removes a device.

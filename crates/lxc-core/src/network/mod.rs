@@ -6,6 +6,7 @@ pub(crate) mod openvswitch;
 mod phys;
 mod proxy;
 pub mod query;
+pub(crate) mod radio;
 pub mod service;
 pub mod setup;
 mod stacked;
@@ -23,10 +24,18 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::{Doing, Result};
 use crate::netlink::Netlink;
 
-/// A socket of another network namespace: a thread goes there to open it.
+/// A socket of another network namespace.
 pub fn open_in(namespace: BorrowedFd<'_>) -> lxc_sys::Result<Netlink> {
-    let open = || setns(namespace, libc::CLONE_NEWNET as u64).and_then(|()| Netlink::open());
-    std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(Errno::IO)))
+    there(namespace, Netlink::open)
+}
+
+/// What is opened in another network namespace: a thread goes there.
+pub(crate) fn there<T: Send>(
+    namespace: BorrowedFd<'_>,
+    open: impl FnOnce() -> lxc_sys::Result<T> + Send,
+) -> lxc_sys::Result<T> {
+    let go = || setns(namespace, libc::CLONE_NEWNET as u64).and_then(|()| open());
+    std::thread::scope(|scope| scope.spawn(go).join().unwrap_or(Err(Errno::IO)))
 }
 
 /// The calling thread's network namespace.

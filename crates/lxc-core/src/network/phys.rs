@@ -6,7 +6,6 @@
 //! was.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 
 use lxc_config::Network;
 use lxc_sys::clone::{Fork, exit_now, fork};
@@ -16,10 +15,11 @@ use netlink_packet_route::link::LinkAttribute;
 use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+use super::radio::move_device;
 use super::setup::Inside;
-use super::{link, open_in, own_namespace};
+use super::{link, open_in, own_namespace, there};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::{Netlink, is_link_local};
+use crate::netlink::{Netlink, Radios, is_link_local};
 use crate::plan::network::{hardware_address, mtu};
 
 /// A device that is in a container.
@@ -94,6 +94,8 @@ fn keep(number: u32, network: &Network, inside: &Inside<'_>, line: &OwnedFd) -> 
 /// until it is back.
 struct Kept {
     inside: Netlink,
+    /// A socket in the container for radios.
+    radios: Option<Radios>,
     /// Its index in the container.
     index: u32,
     name: String,
@@ -109,21 +111,19 @@ impl Kept {
         let what = || format!("lxc.net.{number}.link = {name}");
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         let found = link::phys(&mut netlink, number, network)?;
-        if Path::new("/sys/class/net").join(name).join("phy80211").exists() {
-            return Err(Error::unsupported(format!(
-                "{}: moving a wireless device is not supported by this version",
-                what()
-            )));
-        }
         let index = found.index;
         let mut addresses = netlink.address_messages().doing(what)?;
         addresses.retain(|a| a.header.index == index && !is_link_local(a));
         let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
         let moving = || format!("{}: move it into the container as {}", what(), inside.name);
-        netlink.move_to(index, (&mut socket, inside.namespace), &inside.name).doing(moving)?;
-        let index = socket.index_of(&inside.name).doing(moving)?;
+        // Where the kernel has nothing for them there are none.
+        let mut radios = Radios::open().ok();
+        let from = (&mut netlink, radios.as_mut());
+        let index = move_device(&found, from, (&mut socket, inside.namespace), &inside.name).doing(moving)?;
+        let radios = there(inside.namespace, Radios::open).ok();
         let kept = Kept {
             inside: socket,
+            radios,
             index,
             name: name.to_string(),
             mtu: found.mtu,
@@ -140,7 +140,7 @@ impl Kept {
         let address = network.hwaddr.as_deref().and_then(hardware_address);
         wanted.extend(address.map(|a| LinkAttribute::Address(a.to_vec())));
         if !wanted.is_empty()
-            && let Err(e) = self.inside.change(self.index, false, wanted)
+            && let Err(e) = self.inside.change(self.index, None, wanted)
         {
             let error = Error::os(format!("lxc.net.{number}: MTU and hardware address of {}", self.name), e);
             self.give_back();
@@ -159,15 +159,20 @@ impl Kept {
     fn move_back(&mut self) -> Result<()> {
         let host = own_namespace()?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
-        match self.inside.move_to(self.index, (&mut netlink, host.as_fd()), &self.name) {
+        let what = || "find it in the container";
+        let mut all = self.inside.devices().doing(what)?.into_iter();
+        let device = all.find(|d| d.index == self.index).ok_or(Errno::NODEV).doing(what)?;
+        let mut give = |name: &str| {
+            let from = (&mut self.inside, self.radios.as_mut());
+            move_device(&device, from, (&mut netlink, host.as_fd()), name)
+        };
+        match give(&self.name) {
             // Somebody has made another device of that name.
             Err(Errno::EXIST) => {
-                self.inside
-                    .move_to(self.index, (&mut netlink, host.as_fd()), "phys%d")
-                    .doing(|| "move it under another name")?;
+                give("phys%d").doing(|| "move it under another name")?;
                 return Err(Error::new(Kind::Failed, "its name is taken: it is called physN now"));
             }
-            result => result.doing(|| "move it")?,
+            result => result.map(drop).doing(|| "move it")?,
         }
         let now = netlink.device(&self.name).doing(|| "find it")?;
         let index = now.index;
@@ -179,13 +184,13 @@ impl Kept {
             old.push(LinkAttribute::Address(std::mem::take(&mut self.hardware_address)));
         }
         if !old.is_empty() {
-            netlink.change(index, false, old).doing(|| "its MTU and hardware address")?;
+            netlink.change(index, None, old).doing(|| "its MTU and hardware address")?;
         }
         for address in &self.addresses {
             netlink.add_address_again(index, address).doing(|| "its addresses")?;
         }
         if self.up {
-            netlink.change(index, true, Vec::new()).doing(|| "bring it up")?;
+            netlink.change(index, Some(true), Vec::new()).doing(|| "bring it up")?;
         }
         Ok(())
     }
