@@ -1,6 +1,6 @@
 //! What goes wrong is named, in our first line on standard error, and leaves nothing behind.
 
-use lxc_testkit::net::{HostDevices, sh};
+use lxc_testkit::net::{HostDevices, device_name, sh};
 use lxc_testkit::{Builder, Lxcpath, Output, Running, Suite, needs};
 
 /// Checks a refusal of ours: the cause first, little else.
@@ -99,7 +99,7 @@ fn a_mount_that_would_leave_the_root_file_system() {
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "nothing was made outside");
 }
 
-/// Each is refused with key, file and line before anything begins: not even the first hook runs.
+/// Each is refused with key, file and line before anything begins: without a cgroup, and without a device.
 #[test]
 fn networks_that_cannot_be() {
     needs!(root, ours, program "ip");
@@ -136,18 +136,45 @@ fn networks_that_cannot_be() {
         (veth("lxc.net.1.type = veth"), "lxc.net.1.type", "begins network 1 again"),
     ] {
         let dir = Lxcpath::new();
-        let begun = dir.join("begun");
-        let hook = format!("lxc.hook.pre-start = /bin/touch {}", begun.display());
-        let name = lines.iter().fold(dir.busybox("bad").quick().line(hook), |b, line| b.line(line)).build();
+        let name = lines.iter().fold(dir.busybox("bad").quick(), |b, line| b.line(line)).build();
         let output = dir.run(&suite, "lxc-start", &name, &["-d"]);
         // One that the grammar does not know has the column and the line itself besides.
         let place = format!("{}:", dir.join(&name).join("config").display());
-        assert!(output.code == 1 && !begun.exists(), "{lines:?}: {output}");
+        assert!(output.code == 1 && !output.stderr.contains("create the network"), "{lines:?}: {output}");
         for word in [key, cause, &place] {
             assert!(output.stderr.contains(word), "{lines:?}: {word:?} is not in\n{output}");
         }
         dir.gone(&suite, &name);
     }
+}
+
+/// A pre-start hook may make what a network needs; what it does not make is missed later, with the same words.
+#[test]
+fn links_that_a_hook_makes() {
+    needs!(root, ours, program "ip");
+    Suite::compare(|suite| {
+        let dir = Lxcpath::new();
+        let made = device_name("mk", "r");
+        let script =
+            dir.host_script("make", &format!("ip link add {made} type bridge; ip link set {made} up"));
+        let name = dir
+            .busybox("hook")
+            .quick()
+            .line(format!("lxc.hook.pre-start = {script}"))
+            .line("lxc.net.1.type = veth")
+            .line(format!("lxc.net.1.link = {made}"))
+            .build();
+        dir.start(suite, &name);
+        dir.kill(suite, &name);
+        sh(&format!("ip link del {made}"));
+        dir.gone(suite, &name);
+    });
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let builder = dir.busybox("hook").quick().line("lxc.hook.pre-start = /bin/true");
+    let name = builder.line("lxc.net.1.type = veth").line("lxc.net.1.link = nobr0").build();
+    let output = dir.run(&suite, "lxc-start", &name, &["-d"]);
+    let place = format!("{}:", dir.join(&name).join("config").display());
+    refused(&output, &["lxc.net.1.link = nobr0", &place]);
 }
 
 /// What this version cannot do is refused with its key; a setting that confines is never ignored.

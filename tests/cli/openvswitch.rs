@@ -89,6 +89,10 @@ fn a_port_with_its_vlans() {
                 command.args(["-P", dir.arg(), "-n", &name]).args(more).env("OVS_RUNDIR", &switch.dir);
                 Running::spawn(command).wait().exits(0);
             };
+            if suite.to_string() == "ours" {
+                // Left by a monitor that was killed, of another configuration.
+                switch.ask(&["--timeout=20", "add-port", &switch.bridge, &pair, "tag=7"]);
+            }
             run("lxc-start", &["-d"]);
             assert_eq!(switch.ports(), format!("{pair}\n"), "{suite}");
             let seen = switch.ask(&["--columns=tag,trunks,vlan_mode", "list", "port", &pair]);

@@ -1,7 +1,7 @@
 //! lxc run: a container at once. The peer has no such command.
 
 use lxc_testkit::pty::Terminal;
-use lxc_testkit::{Output, Running, Suite, needs, process};
+use lxc_testkit::{Lxcpath, Output, Running, Suite, needs, process};
 
 fn run(arguments: &[&str]) -> Output {
     Suite::ours().run("lxc", &[&["run"], arguments].concat())
@@ -56,4 +56,22 @@ fn nothing_is_left_of_it() {
     run(&["-n", &name, "--", "true"]).ok();
     assert!(process::cgroups_of(&name).is_empty());
     assert!(!process::listens(&format!("/{name}/command")));
+}
+
+/// What killed runs have left is removed, but nothing else that is in the same place.
+#[test]
+fn containers_beside_it_stay() {
+    needs!(root, ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let name = dir.busybox("beside").build();
+    let killed = dir.join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    std::fs::write(killed.join(".throwaway"), "").unwrap();
+    lxc_testkit::net::sh(&format!(
+        "touch -d '1 hour ago' {} {}",
+        dir.join(&name).display(),
+        killed.display()
+    ));
+    suite.run("lxc", &["run", "-P", dir.arg(), "--", "true"]).exits(0);
+    assert!(dir.join(&name).join("config").exists() && !killed.exists());
 }

@@ -1,6 +1,6 @@
 //! lxc-ls
 
-mod table;
+pub mod table;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};

@@ -259,7 +259,15 @@ fn create_one(hierarchy: &Hierarchy, path: &str) -> Result<Option<OwnedFd>> {
                 ));
             }
         }
-        let Some(dir) = lock_directory(hierarchy, path) else { continue };
+        // Another monitor, or lxc gc, may just be looking whether it is in use.
+        let mut tries = 0..5;
+        let locked = loop {
+            match lock_directory(hierarchy, path) {
+                None if tries.next().is_some() => std::thread::sleep(std::time::Duration::from_millis(1)),
+                locked => break locked,
+            }
+        };
+        let Some(dir) = locked else { continue };
         if cpuset {
             inherit_cpuset(hierarchy.base_dir.as_fd(), path).doing(what)?;
         }

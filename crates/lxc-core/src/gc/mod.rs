@@ -22,7 +22,7 @@ use crate::lifecycle::discover;
 use crate::lock::{self, Creation};
 use crate::lsm::apparmor;
 use crate::monitor::states::monitord_fifo;
-use crate::network::service;
+use crate::network::{openvswitch, service};
 use devices::Veth;
 
 /// Something that nobody needs any more.
@@ -120,9 +120,12 @@ impl Leftover {
             }
             Thing::Fifo(_) => Ok(()),
             Thing::Pair(veth) => veth.remove(),
-            Thing::Port(name) => crate::network::openvswitch::remove_port(name),
+            Thing::Port(name) if openvswitch::ports_without_device().contains(name) => {
+                openvswitch::remove_port(name)
+            }
+            Thing::Port(_) => Ok(()),
             Thing::Profile(file) => apparmor::unload(file),
-            Thing::Service => service::stop(&service::Settings::read()?),
+            Thing::Service => service::stop_without_bridge(),
         }
     }
 }
@@ -155,13 +158,14 @@ pub fn find(lxcpath: &Path) -> Result<Vec<Leftover>> {
         if lock::creation(&directory).is_ok_and(|c| c == Creation::Incomplete) {
             out.push(of(Thing::Creation { lxcpath: lxcpath.to_path_buf(), name: name.clone() }, &name));
         }
-        out.extend(apparmor::files_of(&directory).into_iter().map(|file| of(Thing::Profile(file), &name)));
+        let unused = apparmor::files_of(&directory).into_iter().filter(|file| apparmor::is_unused(file));
+        out.extend(unused.map(|file| of(Thing::Profile(file), &name)));
     }
     let host = |thing| Leftover { thing, containers: Vec::new() };
     out.extend(throwaway::abandoned(&throwaway::base()).into_iter().map(|path| host(Thing::ThrowAway(path))));
     out.extend(monitord_fifo(lxcpath).filter(|path| is_unread(path)).map(|path| host(Thing::Fifo(path))));
     out.extend(pairs()?.into_iter().map(|veth| host(Thing::Pair(veth))));
-    out.extend(crate::network::openvswitch::ports_without_device().into_iter().map(|p| host(Thing::Port(p))));
+    out.extend(openvswitch::ports_without_device().into_iter().map(|p| host(Thing::Port(p))));
     if service::has_lost_its_bridge() {
         out.push(host(Thing::Service));
     }

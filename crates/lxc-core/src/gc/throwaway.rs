@@ -10,6 +10,9 @@ use crate::cgroup::{group, layout};
 use crate::error::{Doing, Result};
 use crate::{paths, storage};
 
+/// The file that tells such a directory from a container's where both are in one place.
+const MARK: &str = ".throwaway";
+
 /// A directory, removed with everything in it when this is dropped. Its lock tells a directory in use from one whose
 /// user was killed.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ impl ThrowAway {
         let what = || format!("create {}", directory.display());
         std::fs::create_dir(&directory).doing(what)?;
         let lock = lock(&directory).doing(what)?;
+        std::fs::write(directory.join(MARK), "").doing(what)?;
         Ok(ThrowAway { directory, _lock: lock })
     }
 }
@@ -56,7 +60,7 @@ fn lock(directory: &Path) -> lxc_sys::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Directories of runs that were killed. One that was made this very moment and is not locked yet is younger than a
+/// Directories of runs that were killed; others are not looked at, but where nothing else ever is. One that was made this very moment and is not locked yet is younger than a
 /// minute.
 pub(super) fn abandoned(base: &Path) -> Vec<PathBuf> {
     let old = |path: &Path| {
@@ -64,7 +68,8 @@ pub(super) fn abandoned(base: &Path) -> Vec<PathBuf> {
         age.is_some_and(|a| a > Duration::from_secs(60))
     };
     let entries = std::fs::read_dir(base).into_iter().flatten().flatten().map(|e| e.path());
-    entries.filter(|path| old(path) && lock(path).is_ok()).collect()
+    let is_ours = |path: &Path| base == self::base() || path.join(MARK).exists();
+    entries.filter(|path| is_ours(path) && old(path) && lock(path).is_ok()).collect()
 }
 
 /// Removes the directory of a killed run, and its cgroups: nobody will use that name again.

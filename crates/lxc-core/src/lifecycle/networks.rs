@@ -12,7 +12,7 @@ use crate::netlink::Netlink;
 use crate::network::link::{self, Bridge};
 use crate::network::open_in;
 use crate::network::query::{self, Interface};
-use crate::network::setup::{Devices, configure_inside};
+use crate::network::setup::{Devices, configure_inside, container_name};
 use crate::plan::network as plan;
 
 impl Container {
@@ -24,7 +24,10 @@ impl Container {
 
     /// The first number after those of its networks: messages name what is added by it.
     pub fn next_network(&self) -> u32 {
-        self.config.values.networks.keys().last().map_or(0, |n| n + 1)
+        let networks = &self.config.values.networks;
+        let last = networks.keys().last().copied();
+        last.map_or(Some(0), |n| n.checked_add(1))
+            .unwrap_or_else(|| (0..).find(|n| !networks.contains_key(n)).unwrap_or_default())
     }
 
     /// Makes a device for the running container as one of its configuration would be made, with its addresses and
@@ -38,7 +41,7 @@ impl Container {
         let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let mut network = network.clone();
         let number = self.next_network();
-        let name = match network.name.take().filter(|n| !n.is_empty()) {
+        let name = match network.name.take().filter(|n| !n.is_empty() && n != "eth%d") {
             Some(name) => name,
             None => {
                 let taken: Vec<String> =
@@ -79,7 +82,8 @@ impl Container {
         Ok(name)
     }
 
-    /// Removes a device of the running container that is none of the host's. A pair is removed with the host's end.
+    /// Removes a device of the running container, a pair with the host's end. One of the host that its configuration
+    /// names is refused; hardware is, too, by the kernel. Another that somebody has moved there is removed like any.
     pub fn remove_network(&self, name: &str) -> Result<()> {
         let namespace = self.network_namespace()?;
         let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
@@ -88,8 +92,14 @@ impl Container {
         if device.loopback {
             return Err(Error::invalid(format!("{}: it belongs to the network namespace", what())));
         }
+        let values = &self.config.values;
+        let of_host = values.networks.iter().filter(|(_, n)| n.kind == Some(NetType::Phys));
+        let give_back = "lxc-device del gives a device of the host back";
+        if of_host.filter_map(|(&number, _)| container_name(values, number)).any(|n| n == name) {
+            return Err(Error::invalid(format!("{}: it is the host's", what())).with_hint(give_back));
+        }
         inside.delete(device.index).doing(|| format!("remove {}", what())).map_err(|e| match e.errno() {
-            Some(Errno::OPNOTSUPP) => e.with_hint("lxc-device del gives a device of the host back"),
+            Some(Errno::OPNOTSUPP) => e.with_hint(give_back),
             _ => e,
         })
     }

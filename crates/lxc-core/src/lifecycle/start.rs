@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 
-use lxc_config::GlobalConfig;
+use lxc_config::{GlobalConfig, HookType};
 use lxc_sys::{Errno, socket};
 
 use crate::cgroup::GroupSet;
@@ -37,15 +37,23 @@ impl Container {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn plan(&self, options: StartOptions) -> Result<Plan> {
-        self.plan_with(options, &global::load())
+        let plan = self.plan_with(options, &global::load())?;
+        self.check_links(&plan)?;
+        Ok(plan)
     }
 
     fn plan_with(&self, options: StartOptions, global: &GlobalConfig) -> Result<Plan> {
         let pattern = global.get("lxc.cgroup.pattern").flatten().map(str::to_string);
         let host = Host::detect(&self.config.values, pattern);
-        let plan = Plan::resolve(self.name(), self.lxcpath(), &self.config, options, &host)?;
-        network::link::check(&plan.values).map_err(|e| locate(e, &self.config))?;
-        Ok(plan)
+        Plan::resolve(self.name(), self.lxcpath(), &self.config, options, &host)
+    }
+
+    /// Whether the host has what the networks need. A pre-start hook may make it first.
+    fn check_links(&self, plan: &Plan) -> Result<()> {
+        if !plan.hooks(HookType::PreStart).is_empty() {
+            return Ok(());
+        }
+        network::link::check(&plan.values).map_err(|e| locate(e, &self.config))
     }
 
     /// Starts the container. In the foreground it returns when the container ended.
@@ -65,7 +73,9 @@ impl Container {
         let global = global::load();
         let controllers = global.get("lxc.cgroup.use").flatten();
         let plan = Box::new(self.plan_with(options, &global)?);
+        // Taken first: the devices of one that runs are in use, by itself.
         let listener = self.bind()?;
+        self.check_links(&plan)?;
         if plan.options.daemonize {
             daemonize::start(plan, &self.config, listener, controllers)?;
             return Ok(Started::Daemon);
@@ -98,7 +108,7 @@ impl Container {
         let failed = |error: Error| StartFailure { error, trace: log::take_ring().concat() };
         let pidfile = plan.options.pidfile.clone();
         if let Some(path) = &pidfile {
-            daemonize::write_pidfile(path).map_err(failed)?;
+            daemonize::write_pidfile(path, rustix::process::getpid()).map_err(failed)?;
         }
         let made = daemonize::make_monitor_groups(&plan, controllers);
         if let (Err(_), Some(path)) = (&made, &pidfile) {

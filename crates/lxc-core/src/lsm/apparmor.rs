@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lxc_sys::Errno;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::profile::{self, Features};
@@ -113,6 +113,8 @@ pub struct Loaded {
     directory: PathBuf,
     /// This process made the policy namespace.
     made_namespace: bool,
+    /// Tells others that the file, and so the profile, is in use.
+    lock: Option<OwnedFd>,
 }
 
 impl Loaded {
@@ -126,6 +128,7 @@ impl Loaded {
             profile: profile.clone(),
             directory: plan.directory().join("apparmor"),
             made_namespace: false,
+            lock: None,
         };
         match loaded.make(plan) {
             Ok(()) => Ok(Some(loaded)),
@@ -164,6 +167,7 @@ impl Loaded {
         } else {
             files::replace(&file, text.as_bytes(), 0o600)?;
         }
+        self.lock = lock(&file).ok();
         parser("-rWL", &file)
     }
 
@@ -201,8 +205,38 @@ pub fn files_of(directory: &Path) -> Vec<PathBuf> {
     entries.filter(|e| e.file_name().to_string_lossy().starts_with("lxc-")).map(|e| e.path()).collect()
 }
 
-/// Unloads a profile by its file and removes that, for a monitor that was killed.
+/// Locks a profile's file, unless somebody else has it locked.
+fn lock(file: &Path) -> lxc_sys::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(file, flags, Mode::empty())?;
+    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(fd)
+}
+
+/// Whether no monitor of ours holds the profile of this file, and no process is under it: without its profile it would
+/// go on unconfined.
+pub fn is_unused(file: &Path) -> bool {
+    lock(file).is_ok() && !confines_somebody(file)
+}
+
+fn confines_somebody(file: &Path) -> bool {
+    let Some(name) = file.file_name().and_then(|n| n.to_str()) else { return true };
+    let Ok(entries) = std::fs::read_dir("/proc") else { return true };
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    let label = |pid: u32| {
+        let read = |file: &str| files::read_text(format!("/proc/{pid}/{file}")).ok();
+        read(ATTRIBUTES[0]).or_else(|| read(ATTRIBUTES[1])).unwrap_or_default()
+    };
+    // The file is called like the profile, but for slashes.
+    pids.map(label).any(|label| label.replace('/', "-").contains(name))
+}
+
+/// Unloads a profile by its file and removes that, for a monitor that was killed. One that is in use stays.
 pub fn unload(file: &Path) -> Result<()> {
+    let Ok(_lock) = lock(file) else { return Ok(()) };
+    if confines_somebody(file) {
+        return Ok(());
+    }
     let unloaded = parser("-RWL", file);
     let namespace = Path::new(NAMESPACES).join(file.file_name().unwrap_or_default());
     match rustix::fs::rmdir(&namespace) {

@@ -8,7 +8,7 @@ use lxc_config::Config;
 use lxc_sys::clone::{Cloned, Fork, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{process, title};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions, getpid};
 
 use super::successor::leave_and_remove;
 use super::{Begin, ReportEnd, ReportReader, StartFailure, report_pair, supervise};
@@ -145,7 +145,7 @@ fn monitor(begin: Begin<'_>) -> i32 {
     }
     let pidfile = begin.plan.options.pidfile.clone();
     if let Some(path) = &pidfile
-        && let Err(e) = write_pidfile(path)
+        && let Err(e) = write_pidfile(path, getpid())
     {
         let Begin { layout, groups, report, plan, .. } = begin;
         leave_and_remove(&layout, &groups, &plan);
@@ -158,10 +158,9 @@ fn monitor(begin: Begin<'_>) -> i32 {
 }
 
 /// The monitor's pid, without a newline, readable by its user only.
-pub fn write_pidfile(path: &Path) -> Result<()> {
+pub fn write_pidfile(path: &Path, pid: Pid) -> Result<()> {
     let what = || format!("Failed to create '{}'", path.display());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).doing(what)?;
-    let pid = rustix::process::getpid().as_raw_nonzero().to_string();
-    rustix::io::write(&file, pid.as_bytes()).doing(what).map(drop)
+    rustix::io::write(&file, pid.as_raw_nonzero().to_string().as_bytes()).doing(what).map(drop)
 }

@@ -22,7 +22,7 @@ use crate::log;
 use crate::lsm::apparmor::Loaded;
 use crate::mount::tree;
 use crate::plan::namespaces::ShareSource;
-use crate::plan::{Plan, Storage};
+use crate::plan::{Plan, Storage, locate};
 use crate::protocol::Client;
 use crate::spawn::ahead::Ahead;
 use crate::spawn::child::Inputs;
@@ -89,6 +89,7 @@ pub fn run(begin: Begin<'_>) -> Result<Exit> {
             Err(e) => break Err(e),
         }
     };
+    let result = result.map_err(|e| locate(e, &monitor.config));
     monitor.finish();
     // Whoever asked for the start learns of its failure when nothing is left of it.
     result.map_err(|e| fail(e, &mut report))

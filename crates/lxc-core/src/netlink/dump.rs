@@ -71,7 +71,7 @@ pub struct DeviceAddress {
 impl Netlink {
     /// All devices.
     pub fn devices(&mut self) -> lxc_sys::Result<Vec<Device>> {
-        self.ask_devices(LinkMessage::default(), NLM_F_DUMP)
+        undisturbed(|| self.ask_devices(LinkMessage::default(), NLM_F_DUMP))
     }
 
     /// A device, by name.
@@ -92,6 +92,10 @@ impl Netlink {
 
     /// All addresses of all devices.
     pub fn addresses(&mut self) -> lxc_sys::Result<Vec<DeviceAddress>> {
+        undisturbed(|| self.ask_addresses())
+    }
+
+    fn ask_addresses(&mut self) -> lxc_sys::Result<Vec<DeviceAddress>> {
         let mut out = Vec::new();
         let ask = Request::new(libc::RTM_GETADDR, AddressMessage::default());
         self.exchange(ask, NLM_F_DUMP, |bytes| {
@@ -116,6 +120,18 @@ impl Netlink {
         })?;
         Ok(out)
     }
+}
+
+/// A list is asked for again when something changed while it was made, but not for ever.
+pub(super) fn undisturbed<T>(mut ask: impl FnMut() -> lxc_sys::Result<T>) -> lxc_sys::Result<T> {
+    const ROUNDS: usize = 10;
+    for _ in 1..ROUNDS {
+        match ask() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+    ask()
 }
 
 /// What a message RTM_NEWLINK says; nothing when it is no such message.

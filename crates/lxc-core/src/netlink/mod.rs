@@ -5,15 +5,18 @@ mod wireless;
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use lxc_sys::Errno;
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
     NetlinkSerializable, Parseable,
 };
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressMessageBuffer, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressMessageBuffer, AddressScope,
+};
 use netlink_packet_route::link::{
     AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoData, InfoKind, InfoVeth, LinkAttribute,
     LinkFlags, LinkInfo, LinkMessage,
@@ -130,6 +133,7 @@ impl Netlink {
         self.socket.send(&bytes, 0).map_err(|e| errno_of(&e))?;
         // The kernel fills at most half of it at a time.
         let mut datagram = Vec::with_capacity(64 * 1024);
+        let mut interrupted = false;
         loop {
             datagram.clear();
             self.socket.recv(&mut datagram, 0).map_err(|e| errno_of(&e))?;
@@ -137,8 +141,17 @@ impl Netlink {
             while !rest.is_empty() {
                 let reply = NetlinkBuffer::new_checked(rest).map_err(|_| Errno::BADMSG)?;
                 if reply.sequence_number() == self.sequence {
+                    interrupted |= reply.flags() & NLM_F_DUMP_INTR != 0;
                     match reply.message_type() {
-                        NLMSG_DONE => return Ok(()),
+                        // Of a dump: what it has come to, and whether something changed meanwhile.
+                        NLMSG_DONE => {
+                            let code = reply.payload().first_chunk().map_or(0, |c| i32::from_ne_bytes(*c));
+                            return match code {
+                                0 if interrupted => Err(Errno::INTR),
+                                0 => Ok(()),
+                                code => Err(Errno::from_raw_os_error(-code)),
+                            };
+                        }
                         NLMSG_ERROR => {
                             let code = reply.payload().first_chunk().map_or(0, |c| i32::from_ne_bytes(*c));
                             return if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) };
@@ -328,6 +341,10 @@ impl Netlink {
 
     /// Everything about all addresses of all devices.
     pub(crate) fn address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
+        dump::undisturbed(|| self.ask_address_messages())
+    }
+
+    fn ask_address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
         let mut out = Vec::new();
         let ask = Request::new(libc::RTM_GETADDR, AddressMessage::default());
         self.exchange(ask, NLM_F_DUMP, |bytes| {
@@ -338,19 +355,39 @@ impl Netlink {
         Ok(out)
     }
 
-    /// Gives a device an address that another, or itself, had.
-    pub(crate) fn add_address_again(&mut self, index: u32, of: &AddressMessage) -> lxc_sys::Result<()> {
+    /// Gives a device an address that it had `ago`, if it still had it: lifetimes went on meanwhile. What the kernel
+    /// has found out by itself (SLAAC), it finds out again.
+    pub(crate) fn add_address_again(
+        &mut self,
+        index: u32,
+        of: &AddressMessage,
+        ago: Duration,
+    ) -> lxc_sys::Result<()> {
+        let ago = u32::try_from(ago.as_secs()).unwrap_or(u32::MAX);
+        let permanent = of.header.flags.contains(AddressHeaderFlags::Permanent);
         let mut message = AddressMessage::default();
         message.header = of.header.clone();
         message.header.index = index;
         message.header.flags = Default::default();
-        let kept = |a: &&AddressAttribute| {
-            matches!(
-                a,
-                AddressAttribute::Local(_) | AddressAttribute::Address(_) | AddressAttribute::Broadcast(_)
-            )
-        };
-        message.attributes = of.attributes.iter().filter(kept).cloned().collect();
+        for attribute in &of.attributes {
+            match attribute {
+                AddressAttribute::Local(_)
+                | AddressAttribute::Address(_)
+                | AddressAttribute::Broadcast(_) => {
+                    message.attributes.push(attribute.clone());
+                }
+                AddressAttribute::CacheInfo(info) if !permanent => {
+                    let mut info = *info;
+                    info.ifa_valid = info.ifa_valid.saturating_sub(ago);
+                    info.ifa_preferred = info.ifa_preferred.saturating_sub(ago);
+                    if info.ifa_valid == 0 || of.header.family == AddressFamily::Inet6 {
+                        return Ok(());
+                    }
+                    message.attributes.push(AddressAttribute::CacheInfo(info));
+                }
+                _ => {}
+            }
+        }
         self.acknowledged(Request::new(libc::RTM_NEWADDR, message), NLM_F_CREATE | NLM_F_EXCL)
     }
 }

@@ -134,6 +134,11 @@ pub(super) fn phys(netlink: &mut Netlink, number: u32, network: &Network) -> Res
             Error::invalid(text).with_hint(format!("ip link set {} nomaster takes it out", device.name))
         );
     }
+    if Some(&*device.name) != network.link.as_deref() {
+        // An alternative name moves with it, and cannot become its name then.
+        let text = format!("lxc.net.{number}.link: {} is its name", device.name);
+        return Err(Error::invalid(text).with_hint("give the name, not an alternative one"));
+    }
     if device.loopback {
         return Err(Error::invalid(format!("lxc.net.{number}.link = {}: it stays where it is", device.name)));
     }

@@ -15,13 +15,14 @@ pub(super) fn is_bridge(name: &str) -> bool {
 }
 
 /// Makes a device a port of a bridge, with the VLANs of its network. A record that an earlier device of that name has
-/// left is taken over.
+/// left, on whatever bridge, goes in the same transaction.
 pub(super) fn add_port(number: u32, network: &Network, bridge: &str, device: &str) -> Result<()> {
     if network.veth_vlan_id == Some(VlanId::None) && network.veth_vlan_tagged.is_empty() {
         let text = format!("lxc.net.{number}.veth.vlan.id = none: a port of Open vSwitch needs VLANs then");
         return Err(Error::invalid(text).with_hint("give them by veth.vlan.tagged.id"));
     }
-    let mut words = vec!["--may-exist".to_string(), "add-port".into(), bridge.into(), device.into()];
+    let mut words = vec!["--if-exists".to_string(), "del-port".into(), device.into(), "--".into()];
+    words.extend(["add-port".into(), bridge.into(), device.into()]);
     words.extend(vlans(network));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     run(&words).map_err(|e| e.during(format!("lxc.net.{number}.link = {bridge}: make {device} a port")))

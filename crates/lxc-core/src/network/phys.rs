@@ -6,6 +6,7 @@
 //! was.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use lxc_config::Network;
 use lxc_sys::clone::{Fork, exit_now, fork};
@@ -44,21 +45,31 @@ pub(super) fn take(number: u32, network: &Network, inside: &Inside<'_>) -> Resul
     match received.doing(what) {
         Ok(1) => Ok(moved),
         Ok(length) => {
-            moved.give_back();
+            moved.end();
             Err(Error::from_bytes(&answer[..length]))
         }
         Err(e) => {
-            moved.give_back();
+            moved.end();
             Err(e)
         }
     }
 }
 
 impl Moved {
+    /// Waits for a keeper that has failed, and has said so.
+    fn end(self) {
+        drop(self.line);
+        let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.keeper), WaitOptions::empty()));
+    }
+
     /// Moves the device back; returns when that is done.
     pub(super) fn give_back(self) {
         drop(self.line);
-        let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.keeper), WaitOptions::empty()));
+        let ended = rustix::io::retry_on_intr(|| waitpid(Some(self.keeper), WaitOptions::empty()));
+        match ended {
+            Ok(Some((_, status))) if status.exit_status() == Some(0) => {}
+            _ => log::warn!("the keeper of a device did not end well: the device may be lost"),
+        }
     }
 }
 
@@ -68,6 +79,8 @@ fn keep(number: u32, network: &Network, inside: &Inside<'_>, line: &OwnedFd) -> 
     let mut wanted = vec![line.as_raw_fd(), inside.namespace.as_raw_fd()];
     wanted.extend(crate::log::descriptors());
     let name = network.link.as_deref().unwrap_or_default();
+    // What is sent to the monitor's process group, from a terminal or by a shell, is not for it.
+    let _ = rustix::process::setsid();
     let kept = process::close_all_but(wanted, 2).doing(|| "close descriptors").and_then(|()| {
         if let Err(e) = title::set(&format!("[lxc device] {name}")) {
             log::debug!("title: {e}");
@@ -103,6 +116,8 @@ struct Kept {
     hardware_address: Vec<u8>,
     up: bool,
     addresses: Vec<AddressMessage>,
+    /// When it was taken: lifetimes of addresses go on.
+    since: Instant,
 }
 
 impl Kept {
@@ -116,21 +131,33 @@ impl Kept {
         addresses.retain(|a| a.header.index == index && !is_link_local(a));
         let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
         let moving = || format!("{}: move it into the container as {}", what(), inside.name);
+        let before = socket.devices().doing(moving)?;
         // Where the kernel has nothing for them there are none.
         let mut radios = Radios::open().ok();
-        let from = (&mut netlink, radios.as_mut());
-        let index = move_device(&found, from, (&mut socket, inside.namespace), &inside.name).doing(moving)?;
-        let radios = there(inside.namespace, Radios::open).ok();
-        let kept = Kept {
+        let mut kept = Kept {
             inside: socket,
-            radios,
-            index,
+            radios: there(inside.namespace, Radios::open).ok(),
+            index: 0,
             name: name.to_string(),
             mtu: found.mtu,
-            hardware_address: found.hardware_address,
+            hardware_address: found.hardware_address.clone(),
             up: found.up,
             addresses,
+            since: Instant::now(),
         };
+        let from = (&mut netlink, radios.as_mut());
+        match move_device(&found, from, (&mut kept.inside, inside.namespace), &inside.name) {
+            Ok(index) => kept.index = index,
+            Err(e) => {
+                // It may have moved before something failed.
+                let now = kept.inside.devices().unwrap_or_default();
+                if let Some(new) = now.iter().find(|d| !before.iter().any(|b| b.index == d.index)) {
+                    kept.index = new.index;
+                    kept.give_back();
+                }
+                return Err(e).doing(moving);
+            }
+        }
         kept.adapt(number, network)
     }
 
@@ -187,7 +214,11 @@ impl Kept {
             netlink.change(index, None, old).doing(|| "its MTU and hardware address")?;
         }
         for address in &self.addresses {
-            netlink.add_address_again(index, address).doing(|| "its addresses")?;
+            match netlink.add_address_again(index, address, self.since.elapsed()) {
+                // Somebody was quicker.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => log::warn!("give an address back to {}: {e}", self.name),
+            }
         }
         if self.up {
             netlink.change(index, Some(true), Vec::new()).doing(|| "bring it up")?;

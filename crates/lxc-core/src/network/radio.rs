@@ -24,13 +24,15 @@ pub(crate) fn move_device(
         None => netlink.move_to(device.index, (there, namespace), name)?,
         Some(_) if there.index_of(name).is_ok() => return Err(Errno::EXIST),
         Some((radio, radios)) => {
-            netlink.change(device.index, Some(false), Vec::new())?;
             radios.move_to(radio, namespace)?;
         }
     }
-    // A radio may have several devices, and the kernel may have chosen the name.
-    let mut new = there.devices()?.into_iter().filter(|d| !before.contains(&d.index));
-    let moved = new.find(|d| d.hardware_address == device.hardware_address).ok_or(Errno::NODEV)?;
+    // A radio may have several devices, the kernel may have chosen the name, and udev may just have changed the address.
+    let new: Vec<Device> = there.devices()?.into_iter().filter(|d| !before.contains(&d.index)).collect();
+    let named = |wanted: &str| new.iter().find(|d| d.name == wanted);
+    let addressed = || new.iter().find(|d| d.hardware_address == device.hardware_address);
+    let moved = named(name).or_else(|| named(&device.name)).or_else(addressed).or(new.first());
+    let moved = moved.ok_or(Errno::NODEV)?;
     if moved.name != name && !name.contains('%') {
         there.rename(moved.index, name)?;
     }

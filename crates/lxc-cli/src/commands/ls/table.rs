@@ -153,7 +153,7 @@ impl Row {
     }
 
     fn interface_names(&self) -> Vec<String> {
-        let mut out: Vec<String> = self.interfaces.iter().map(|i| i.device.name.clone()).collect();
+        let mut out: Vec<String> = self.interfaces.iter().map(|i| printable(&i.device.name)).collect();
         out.sort();
         out.dedup();
         out
@@ -182,6 +182,11 @@ impl Row {
             Column::Unprivileged => self.unprivileged.to_string(),
         }
     }
+}
+
+/// A name that a container has chosen, without what a terminal would act upon.
+pub fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Somebody who reads the devices of containers while others are still asked for, where a column wants them.

@@ -6,6 +6,7 @@ use lxc_config::{Config, Network};
 use lxc_core::Container;
 use lxc_core::network::query::Interface;
 
+use super::super::ls::table::printable;
 use crate::context::{Context, refuse};
 
 /// Options that stand for a key of the network.
@@ -100,7 +101,7 @@ fn cells(interface: &Interface) -> [String; 7] {
     let device = &interface.device;
     let list = addresses(interface).join(", ");
     [
-        device.name.clone(),
+        printable(&device.name),
         state(interface).into(),
         device.mtu.to_string(),
         hardware_address(interface),

@@ -33,9 +33,31 @@ pub fn is_up() -> bool {
     Path::new(MARK).exists()
 }
 
+/// The bridge of the service that is on. Upstream's record does not name it.
+fn recorded_bridge() -> Option<String> {
+    std::fs::read_to_string(MARK).ok().map(|name| name.trim().to_string()).filter(|name| !name.is_empty())
+}
+
 /// Whether the service is on by its record, but somebody has removed its bridge.
 pub fn has_lost_its_bridge() -> bool {
-    is_up() && Settings::read().is_ok_and(|s| !Path::new("/sys/class/net").join(s.bridge).exists())
+    recorded_bridge().is_some_and(|bridge| {
+        Netlink::open().is_ok_and(|mut netlink| netlink.index_of(&bridge) == Err(Errno::NODEV))
+    })
+}
+
+/// Ends the service if it has lost its bridge.
+pub fn stop_without_bridge() -> Result<()> {
+    let _lock = lock()?;
+    if has_lost_its_bridge() {
+        tidy_up(&recorded(&Settings::read()?));
+    }
+    Ok(())
+}
+
+/// The settings may have changed since the start.
+fn recorded(settings: &Settings) -> Settings {
+    let bridge = recorded_bridge().unwrap_or_else(|| settings.bridge.clone());
+    Settings { bridge, ..settings.clone() }
 }
 
 /// Makes the bridge and all that belongs to it. A bridge that is there already is made anew, unless it has ports.
@@ -62,7 +84,7 @@ pub fn stop(settings: &Settings) -> Result<()> {
     if !is_up() {
         return Err(Error::new(Kind::NotRunning, "lxc-net isn't running"));
     }
-    tidy_up(settings);
+    tidy_up(&recorded(settings));
     Ok(())
 }
 
@@ -108,7 +130,7 @@ fn set_up(settings: &Settings) -> Result<()> {
     }
     rules::add(&Settings { ipv6, ..settings.clone() })?;
     serve_addresses(settings, ipv6.map(|(address, _)| address))?;
-    std::fs::write(MARK, "").doing(|| format!("create {MARK}"))
+    std::fs::write(MARK, format!("{bridge}\n")).doing(|| format!("create {MARK}"))
 }
 
 fn add_address(netlink: &mut Netlink, index: u32, address: IpAddr, prefix: u8) -> Result<()> {

@@ -1,50 +1,77 @@
 //! Packet filters of others that drop what they do not know: what our rules accept, theirs still drop. The bridge is
 //! admitted the way that each of them has for it, and taken out again.
 //!
-//! Docker and ufw set the policy of the chain FORWARD to drop, by iptables of either kind; Docker leaves the chain
-//! DOCKER-USER to its users. firewalld rejects what is in none of its zones.
+//! Docker and ufw set the policy of the chain FORWARD to drop, by iptables of either kind, ufw that of INPUT as well;
+//! Docker leaves the chain DOCKER-USER to its users. firewalld rejects what is in none of its zones.
 
 use std::process::{Command, Stdio};
 
 use super::settings::Settings;
 use crate::error::{Doing, Error, Kind, Result};
 
-/// Chains for rules of ours, the better one first.
-const CHAINS: [&str; 2] = ["DOCKER-USER", "FORWARD"];
-
-/// Admits the bridge wherever something would drop what it forwards.
-pub fn admit(settings: &Settings) -> Result<()> {
+/// Admits the bridge wherever something would drop what it sends, to the host or through it. What cannot be done is
+/// logged: the bridge works without, for what is not dropped.
+pub fn admit(settings: &Settings) {
     for program in programs() {
-        let Some(chain) = chain_that_drops(program) else { continue };
-        for rule in rules(&settings.bridge) {
+        for (chain, rule) in missing(program, &settings.bridge) {
             log::info!("{program}: admit {} in {chain}", settings.bridge);
-            iptables(program, &[&["-I", chain], &rule[..]].concat())?;
+            warn(iptables(program, &["-I", chain], &rule));
         }
     }
-    if firewalld_runs() {
+    // One that somebody has put into a zone stays there.
+    if firewalld_runs() && zone_of(&settings.bridge).is_none() {
         let interface = format!("--add-interface={}", settings.bridge);
-        run("firewall-cmd", &["--quiet", "--zone=trusted", &interface])?;
+        warn(run("firewall-cmd", &["--quiet", ZONE, &interface]));
     }
-    Ok(())
 }
 
 /// Takes it out again; what is not there is fine.
 pub fn dismiss(settings: &Settings) {
     for program in programs() {
-        for chain in CHAINS {
-            for rule in rules(&settings.bridge) {
-                let _ = iptables(program, &[&["-D", chain], &rule[..]].concat());
-            }
+        for (chain, rule) in rules(&settings.bridge) {
+            let _ = iptables(program, &["-D", chain], &rule);
         }
     }
-    if firewalld_runs() {
+    if firewalld_runs() && zone_of(&settings.bridge).as_deref() == Some("trusted") {
         let interface = format!("--remove-interface={}", settings.bridge);
-        let _ = run("firewall-cmd", &["--quiet", "--zone=trusted", &interface]);
+        warn(run("firewall-cmd", &["--quiet", ZONE, &interface]));
     }
 }
 
-fn rules(bridge: &str) -> [[&str; 4]; 2] {
-    ["-o", "-i"].map(|direction| [direction, bridge, "-j", "ACCEPT"])
+const ZONE: &str = "--zone=trusted";
+
+fn warn(result: Result<()>) {
+    if let Err(e) = result {
+        log::warn!("{e}");
+    }
+}
+
+/// All rules that may be ours, with their chains.
+fn rules(bridge: &str) -> Vec<(&'static str, Vec<String>)> {
+    let words = |text: String| text.split(' ').map(String::from).collect::<Vec<_>>();
+    let mut out = Vec::new();
+    for chain in ["DOCKER-USER", "FORWARD"] {
+        out.extend(["-o", "-i"].map(|direction| (chain, words(format!("{direction} {bridge} -j ACCEPT")))));
+    }
+    for (protocol, port) in [("udp", 67), ("tcp", 67), ("udp", 53), ("tcp", 53)] {
+        out.push(("INPUT", words(format!("-i {bridge} -p {protocol} --dport {port} -j ACCEPT"))));
+    }
+    out
+}
+
+/// Those that are needed: in chains that drop, or before them.
+fn missing(program: &str, bridge: &str) -> Vec<(&'static str, Vec<String>)> {
+    let listed = output(program, &["-w", "-S"]).unwrap_or_default();
+    let has = |line: &str| listed.lines().any(|l| l.trim() == line);
+    let docker = has("-N DOCKER-USER");
+    let (forward, input) = (has("-P FORWARD DROP"), has("-P INPUT DROP"));
+    let mut out = rules(bridge);
+    out.retain(|(chain, _)| match *chain {
+        "DOCKER-USER" => docker,
+        "FORWARD" => forward && !docker,
+        _ => input,
+    });
+    out
 }
 
 /// Kinds of iptables whose table of filters is in use. Asking the others would make one.
@@ -66,18 +93,15 @@ fn programs() -> Vec<&'static str> {
     .collect()
 }
 
-/// Where a rule that accepts has to be; nothing where nothing is dropped.
-fn chain_that_drops(program: &str) -> Option<&'static str> {
-    let rules = output(program, &["-w", "-S"])?;
-    let has = |line: &str| rules.lines().any(|l| l.trim() == line);
-    if has("-N DOCKER-USER") {
-        return Some("DOCKER-USER");
-    }
-    has("-P FORWARD DROP").then_some("FORWARD")
+fn iptables(program: &str, action: &[&str], rule: &[String]) -> Result<()> {
+    let rule: Vec<&str> = rule.iter().map(String::as_str).collect();
+    run(program, &[&["-w"], action, &rule].concat())
 }
 
-fn iptables(program: &str, words: &[&str]) -> Result<()> {
-    run(program, &[&["-w"], words].concat())
+/// The zone of firewalld that an interface is in.
+fn zone_of(interface: &str) -> Option<String> {
+    let zone = output("firewall-cmd", &[&format!("--get-zone-of-interface={interface}")])?;
+    Some(zone.trim().to_string()).filter(|zone| !zone.is_empty())
 }
 
 fn firewalld_runs() -> bool {

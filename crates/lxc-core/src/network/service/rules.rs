@@ -12,7 +12,8 @@ use crate::error::{Doing, Error, Kind, Result};
 pub fn add(settings: &Settings) -> Result<()> {
     if uses_nft(settings) {
         nft(&script(settings))?;
-        return others::admit(settings);
+        others::admit(settings);
+        return Ok(());
     }
     for rule in iptables_rules(settings) {
         match iptables(&rule, true) {
