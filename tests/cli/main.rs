@@ -36,5 +36,7 @@ mod start;
 mod stop;
 mod stress;
 mod systemd;
+mod unshare;
 mod update_config;
+mod usernsexec;
 mod wait;

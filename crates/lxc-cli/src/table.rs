@@ -57,7 +57,9 @@ pub static COMMANDS: &[&Command] = &[
     &commands::start::COMMAND,
     &commands::stop::COMMAND,
     &commands::freeze::UNFREEZE,
+    &commands::unshare::COMMAND,
     &commands::update_config::COMMAND,
+    &commands::usernsexec::COMMAND,
     &commands::wait::COMMAND,
 ];
 
@@ -109,8 +111,9 @@ mod tests {
             let all: Vec<&Opt> = command.options.iter().chain(COMMON).collect();
             for (i, a) in all.iter().enumerate() {
                 for b in &all[i + 1..] {
-                    // rcfile has a letter in some commands.
-                    assert!(a.long != b.long || a.long == "rcfile", "{}: --{}", command.name, a.long);
+                    // They have another letter in some commands.
+                    let relettered = ["rcfile", "help"].contains(&a.long);
+                    assert!(a.long != b.long || relettered, "{}: --{}", command.name, a.long);
                     assert!(a.short.is_none() || a.short != b.short, "{}: {:?}", command.name, a.short);
                 }
                 assert!(!a.help.is_empty() && !a.help.ends_with('.'), "{}: --{}", command.name, a.long);

@@ -32,6 +32,7 @@ pub mod state;
 pub mod storage;
 pub mod template;
 pub mod terminal;
+pub mod unshare;
 
 pub use container::Container;
 pub use error::{Error, Kind, Result};

@@ -54,7 +54,7 @@ const FLOORS: &[&[&str]] = &[
     &["monitor"],
     &["container", "monitord"],
     &["lifecycle"],
-    &["attach", "console", "gc"],
+    &["attach", "console", "gc", "unshare"],
 ];
 
 /// Imports between the modules of lxc-core.

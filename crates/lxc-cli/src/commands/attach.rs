@@ -65,7 +65,8 @@ const OPTIONS: &[Opt] = &[
 ];
 
 /// CLONE_NEW* of a list such as `MOUNT|PID` or `net|ipc`.
-fn parse_namespaces(list: &str) -> anyhow::Result<u64> {
+/// Namespaces of a list such as `MOUNT|PID`, in any case.
+pub fn parse_namespaces(list: &str) -> anyhow::Result<u64> {
     list.split('|').try_fold(0, |mask, word| {
         let lower = word.trim().to_ascii_lowercase();
         let name = match lower.as_str() {

@@ -20,5 +20,7 @@ pub mod run;
 pub mod seccomp;
 pub mod start;
 pub mod stop;
+pub mod unshare;
 pub mod update_config;
+pub mod usernsexec;
 pub mod wait;

@@ -277,8 +277,15 @@ pub fn write_maps_of(pid: Pid, identity: &Identity) -> Result<()> {
         [(IdKind::Uid, "uid_map", "newuidmap"), (IdKind::Gid, "gid_map", "newgidmap")]
     {
         let text = identity.map_text(kind);
+        if text.is_empty() {
+            continue;
+        }
         let path = format!("/proc/{pid}/{file}");
-        if rustix::process::geteuid().is_root() {
+        if rustix::process::geteuid().is_root() || is_own_id(identity, kind) {
+            if kind == IdKind::Gid && !rustix::process::geteuid().is_root() {
+                // The kernel's condition for an ordinary user (user_namespaces(7)).
+                write_proc(Path::new(&format!("/proc/{pid}/setgroups")), "deny", "setgroups")?;
+            }
             write_proc(Path::new(&path), &text, &format!("lxc.idmap = {}", text.trim().replace('\n', ", ")))?;
             continue;
         }
@@ -295,6 +302,16 @@ pub fn write_maps_of(pid: Pid, identity: &Identity) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether all that is mapped is the caller's own id, for which nobody needs a privilege.
+fn is_own_id(identity: &Identity, kind: IdKind) -> bool {
+    let own = match kind {
+        IdKind::Uid => rustix::process::geteuid().as_raw(),
+        IdKind::Gid => rustix::process::getegid().as_raw(),
+    };
+    let mut lines = identity.map.iter().filter(|m| m.kind == kind);
+    lines.next().is_some_and(|m| m.host_id == u64::from(own) && m.count == 1) && lines.next().is_none()
 }
 
 /// The container may manage what is below its cgroups (spec: cgroups, section 5).

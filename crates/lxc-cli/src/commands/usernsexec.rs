@@ -1,0 +1,116 @@
+//! lxc-usernsexec
+
+use lxc_config::{IdKind, IdMap, NamespaceKind};
+use lxc_core::monitor::Exit;
+use lxc_core::plan::namespaces::flag;
+use lxc_core::unshare::{Unshare, first_free, subordinate};
+
+use super::unshare::{c_strings, environment};
+use crate::context::{Context, refuse};
+use crate::getopt::{Arg, Opt, opt};
+use crate::table::{Command, Name};
+
+/// The command.
+pub static COMMAND: Command = Command {
+    name: "usernsexec",
+    about: "Run a command as root of a new user namespace",
+    usage: "[-m MAP]… [OPTION…] [--] [COMMAND [ARG…]]",
+    options: OPTIONS,
+    takes_name: Name::Unused,
+    linked: true,
+    details: "Runs COMMAND, else /bin/sh, in a new user and mount namespace as user and group 0 there, without \
+              supplementary groups. MAP is u:INSIDE:OUTSIDE:COUNT for users, g: for groups, b: for both. Without any, \
+              the first ranges of the caller in /etc/subuid and /etc/subgid are mapped at 0.\n\n\
+              The exit status is the command's, and 128+n when it was killed by signal n; 1 when it could not be executed.",
+    run,
+};
+
+const OPTIONS: &[Opt] = &[
+    opt('m', "map", Arg::Required("MAP"), "Map ids: u, g or b, then :INSIDE:OUTSIDE:COUNT"),
+    opt('s', "self", Arg::No, "Map the caller's own ids as well, at the first that are free"),
+    opt('u', "uid", Arg::Required("UID"), "Become this user (0)"),
+    opt('g', "gid", Arg::Required("GID"), "Become this group (0)"),
+    opt('h', "help", Arg::No, "Show this help"),
+];
+
+fn run(context: &Context) -> anyhow::Result<i32> {
+    let mut map = Vec::new();
+    for text in context.matches.all("map") {
+        map.extend(
+            parse(text).ok_or_else(|| refuse(format!("-m {text}: not u, g or b, :INSIDE:OUTSIDE:COUNT")))?,
+        );
+    }
+    if map.is_empty() {
+        let login = login();
+        for (kind, file) in [(IdKind::Uid, "/etc/subuid"), (IdKind::Gid, "/etc/subgid")] {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            let Some(range) = login.as_deref().and_then(|login| subordinate(&text, login, kind)) else {
+                context.error("Failed to find subuid or subgid allocation");
+                eprintln!("lxc-usernsexec: hint: give ids by -m, or usermod --add-subuids and --add-subgids");
+                return Ok(1);
+            };
+            map.push(range);
+        }
+    }
+    if context.has("self") {
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        for (kind, own) in [(IdKind::Uid, uid), (IdKind::Gid, gid)] {
+            let ns_id = first_free(&map, kind);
+            map.push(IdMap { kind, ns_id, host_id: own.into(), count: 1 });
+        }
+    }
+    let words = context.words();
+    let shell = ["/bin/sh".to_string()];
+    let unshare = Unshare {
+        namespaces: flag(NamespaceKind::User) | flag(NamespaceKind::Mnt),
+        map,
+        uid: Some(context.number("uid")?.unwrap_or(0)),
+        gid: Some(context.number("gid")?.unwrap_or(0)),
+        command: c_strings(if words.is_empty() { &shell } else { words })?,
+        environment: environment(),
+        ..Unshare::default()
+    };
+    Ok(match unshare.start()?.wait()? {
+        Exit::Status(status) => status,
+        Exit::Signal(signal) => 128 + signal,
+    })
+}
+
+/// One MAP: a line for users, groups or both.
+fn parse(text: &str) -> Option<Vec<IdMap>> {
+    let mut fields = text.split(':');
+    let kinds: &[IdKind] = match fields.next()? {
+        "u" => &[IdKind::Uid],
+        "g" => &[IdKind::Gid],
+        "b" => &[IdKind::Uid, IdKind::Gid],
+        _ => return None,
+    };
+    let mut number = || fields.next()?.trim().parse().ok();
+    let (ns_id, host_id, count) = (number()?, number()?, number()?);
+    let line = |&kind: &IdKind| IdMap { kind, ns_id, host_id, count };
+    fields.next().is_none().then(|| kinds.iter().map(line).collect())
+}
+
+/// The name of the user who runs this.
+fn login() -> Option<String> {
+    let own = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|l| l.split(':').nth(2) == Some(&own))?;
+    line.split(':').next().map(String::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps() {
+        let lines =
+            |text| parse(text).map(|m| m.iter().map(|m| (m.ns_id, m.host_id, m.count)).collect::<Vec<_>>());
+        assert_eq!(lines("b:0:100000:65536"), Some(vec![(0, 100_000, 65536); 2]));
+        assert_eq!(lines("u:1:2:3"), Some(vec![(1, 2, 3)]));
+        for bad in ["", "u", "x:0:1:2", "u:0:1", "u:0:1:2:3", "u:a:1:2", "u:-1:1:2"] {
+            assert_eq!(lines(bad), None, "{bad}");
+        }
+    }
+}
