@@ -181,10 +181,6 @@ fn links_that_a_hook_makes() {
 #[test]
 fn what_is_not_supported() {
     needs!(root, ours);
-    let dir = Lxcpath::new();
-    std::fs::write(dir.join("policy"), "2\ndenylist\nmkdir notify\n").unwrap();
-    let line = format!("lxc.seccomp.profile = {}/policy", dir.arg());
-    start_refused(|b| b.line(&line), &["lxc.seccomp.profile", "notify", "not supported"]);
     for kind in ["loop", "lvm", "zfs", "nbd", "rbd"] {
         start_refused(
             |b| b.line(format!("lxc.rootfs.path = {kind}:/x")),

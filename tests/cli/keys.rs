@@ -22,8 +22,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("lxc.apparmor.allow_incomplete", "has an effect where the kernel's AppArmor does not mediate mounts"),
     ("lxc.hook.clone", "run by copies, which are not there yet"),
     ("lxc.log.syslog", "goes to the log of the system, which tests leave alone"),
-    ("lxc.seccomp.notify.cookie", "the action notify is not there yet"),
-    ("lxc.seccomp.notify.proxy", "the action notify is not there yet"),
     ("lxc.selinux.context", "no host with SELinux"),
     ("lxc.selinux.context.keyring", "no host with SELinux"),
 ];

@@ -29,6 +29,7 @@ mod monitord;
 mod net;
 mod net_add;
 mod network;
+mod notify;
 mod openvswitch;
 mod run;
 mod seccomp;

@@ -7,6 +7,7 @@ use std::path::Path;
 use lxc_config::NamespaceKind;
 use lxc_sys::{Errno, process, signal, socket};
 use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::net::RecvFlags;
 use rustix::thread::CapabilitySet;
 
 use super::{Context, Options, Payload};
@@ -14,6 +15,8 @@ use crate::error::{Doing, Error, Result};
 use crate::lsm::apparmor;
 use crate::plan::environment::c_strings;
 use crate::plan::namespaces::flag;
+use crate::protocol::wire::{HEADER_LEN, Header};
+use crate::seccomp::Filter;
 use crate::spawn::finish;
 use crate::terminal::pty::{Pty, stdio, take_terminal};
 
@@ -55,7 +58,7 @@ fn prepare(context: &Context, options: &Options) -> Result<()> {
         rustix::thread::set_no_new_privs(true).doing(|| "set no_new_privs")?;
     }
     if let Some(filter) = &context.filter {
-        lxc_sys::seccomp::set_filter(filter).doing(|| "load the seccomp filter")?;
+        set_filter(filter, context.listener_line.as_ref())?;
     }
     if let Some(terminal) = &context.terminal {
         use_terminal(terminal)?;
@@ -127,6 +130,24 @@ fn execute(context: &Context, options: &Options, payload: &Payload) -> Error {
             }
             error
         }
+    }
+}
+
+/// A filter that asks has a listener, which the monitor gets if there is a proxy; else nobody is asked, and the kernel
+/// answers.
+fn set_filter(filter: &Filter, line: Option<&OwnedFd>) -> Result<()> {
+    let what = || "load the seccomp filter";
+    let Some(line) = line.filter(|_| filter.notifies) else {
+        return lxc_sys::seccomp::set_filter(&filter.program).doing(what);
+    };
+    let listener = lxc_sys::seccomp::set_filter_with_listener(&filter.program).doing(what)?;
+    let what = || "give the monitor the listener of the seccomp filter";
+    socket::send(line.as_fd(), &[0], &[listener.as_fd()], false).doing(what)?;
+    let mut answer = [0; HEADER_LEN];
+    let length = socket::receive(line.as_fd(), &mut answer, RecvFlags::WAITALL).doing(what)?.len;
+    match Header::decode(&answer).code {
+        0 if length == HEADER_LEN => Ok(()),
+        _ => Err(Error::unsupported("the monitor takes no listener of a seccomp filter")),
     }
 }
 

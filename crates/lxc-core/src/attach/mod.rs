@@ -13,7 +13,6 @@ use std::path::PathBuf;
 
 use lxc_config::{NamespaceKind, Seccomp};
 use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
-use lxc_sys::seccomp::Instruction;
 use lxc_sys::{Errno, process, signal, socket};
 use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -28,6 +27,7 @@ use crate::plan::limits;
 use crate::plan::namespaces::flag;
 use crate::protocol::wire::Command;
 use crate::protocol::{Client, Pending};
+use crate::seccomp::Filter;
 use crate::spawn::child::write_proc;
 use crate::spawn::parent::apply_limits;
 use crate::terminal::proxy::Proxy;
@@ -114,7 +114,9 @@ struct Context {
     personality: Option<bool>,
     no_new_privs: bool,
     /// lxc.seccomp.profile, for a command that is confined like the container.
-    filter: Option<Vec<Instruction>>,
+    filter: Option<Filter>,
+    /// Where the listener of a filter that asks goes: a request to the monitor that waits for it.
+    listener_line: Option<OwnedFd>,
     /// What to change the label to.
     label: Option<String>,
     init: InitStatus,
@@ -209,6 +211,13 @@ impl Container {
             },
             None => None,
         };
+        // Opened out here: inside, the monitor's socket is not to be found.
+        let listener_line = match &filter {
+            Some(filter) if filter.notifies && self.config.values.seccomp.notify_proxy.is_some() => {
+                Some(client.begin_add_listener().doing(|| "ask the monitor to take a listener")?)
+            }
+            _ => None,
+        };
         if self.config.values.sched_core {
             let from = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::NotRunning, "init has no pid"))?;
             share_core_cookie(from)?;
@@ -221,6 +230,7 @@ impl Container {
             groups,
             personality,
             no_new_privs,
+            listener_line,
             filter,
             label,
             init,
@@ -413,6 +423,7 @@ fn close_hosts_descriptors(context: &Context, channel: &OwnedFd) -> Result<()> {
     use std::os::fd::AsRawFd;
     let mut keep = vec![channel.as_raw_fd()];
     keep.extend(context.terminal.iter().map(|t| t.pty.as_raw_fd()));
+    keep.extend(context.listener_line.as_ref().map(AsRawFd::as_raw_fd));
     crate::log::forget_file();
     lxc_sys::process::close_all_but(keep, 2).doing(|| "close descriptors")
 }

@@ -27,6 +27,7 @@ const INIT: u64 = 1;
 const LISTENER: u64 = 2;
 const CONSOLE_OUTPUT: u64 = 3;
 const CONSOLE_INPUT: u64 = 4;
+const NOTIFIER: u64 = 5;
 const FIRST_CLIENT: u64 = 16;
 
 /// A container that runs, in the hands of its monitor.
@@ -139,6 +140,9 @@ impl<'a> Running<'a> {
             self.watch(ptx.as_fd(), CONSOLE_OUTPUT)?;
         }
         self.watch_console_input();
+        if let Some(notifier) = &self.spawned.notifier {
+            self.watch(notifier.fd(), NOTIFIER)?;
+        }
         let mut events = Vec::with_capacity(32);
         loop {
             events.clear();
@@ -148,6 +152,7 @@ impl<'a> Running<'a> {
                 Err(e) => return Err(e).doing(|| "wait for events"),
             }
             self.expire(listener);
+            self.turn_notifier();
             for event in &events {
                 let (token, flags) = (event.data.u64(), event.flags);
                 match token {
@@ -175,6 +180,8 @@ impl<'a> Running<'a> {
                             self.console.drop_input();
                         }
                     }
+                    // Done above.
+                    NOTIFIER => {}
                     client => self.client(client, flags),
                 }
             }
@@ -200,9 +207,17 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Until the first deadline of a client.
+    /// What the container's filters ask.
+    fn turn_notifier(&mut self) {
+        if let Some(notifier) = &mut self.spawned.notifier {
+            notifier.turn();
+        }
+    }
+
+    /// Until the first deadline of a client, or of the proxy for system calls.
     fn timeout(&self) -> Option<Timespec> {
-        let first = self.clients.values().filter_map(Connection::deadline).min()?;
+        let notifier = self.spawned.notifier.as_ref().and_then(|n| n.deadline());
+        let first = self.clients.values().filter_map(Connection::deadline).chain(notifier).min()?;
         Timespec::try_from(first.saturating_duration_since(Instant::now())).ok()
     }
 
@@ -271,7 +286,7 @@ impl<'a> Running<'a> {
         loop {
             step = match step {
                 Step::Answer(request) => {
-                    let reply = requests::answer(self, &request);
+                    let reply = requests::answer(self, request);
                     let connects = reply.keep == Some(Kept::Console);
                     let Some(connection) = self.clients.get_mut(&token) else { return };
                     let next = connection.answer(reply);

@@ -18,7 +18,7 @@ const MAGIC_V1: i32 = 0x27_e0eb;
 const MAGIC_V2: i32 = 0x6367_7270;
 
 /// Answers one request.
-pub fn answer(running: &mut Running<'_>, request: &Request) -> Reply {
+pub fn answer(running: &mut Running<'_>, mut request: Request) -> Reply {
     let Some(command) = Command::from_number(request.command) else {
         return Reply::errno(Errno::NOSYS);
     };
@@ -38,8 +38,7 @@ pub fn answer(running: &mut Running<'_>, request: &Request) -> Reply {
         Command::AddStateClient => add_state_client(running, &request.payload),
         Command::ConsoleLog => console_log(running, &request.payload),
         Command::ServeStateClients => serve_states(running, request.data),
-        // Without a proxy nobody would answer what the filter asks.
-        Command::SeccompNotifyAddListener => Reply::errno(Errno::INVAL),
+        Command::SeccompNotifyAddListener => add_listener(running, request.fds.pop()),
         Command::AddBpfDeviceCgroup => device_rule(running, &request.payload),
         Command::Freeze => freeze(running, true, request.data),
         Command::Unfreeze => freeze(running, false, request.data),
@@ -47,7 +46,9 @@ pub fn answer(running: &mut Running<'_>, request: &Request) -> Reply {
         Command::GetLimitCgroup2Fd => unified(running, |g| &g.limit_dir),
         Command::GetInitPidfd => Reply::fd(Some(running.spawned.pidfd.as_fd())),
         Command::GetDevptsFd => Reply::fd(running.spawned.devpts.as_ref().map(AsFd::as_fd)),
-        Command::GetSeccompNotifyFd => Reply::fd(None),
+        Command::GetSeccompNotifyFd => {
+            Reply::fd(running.spawned.notifier.as_ref().and_then(|n| n.first_listener()))
+        }
         Command::GetCgroupCtx => cgroup_ctx(running, &request.payload),
         Command::GetCgroupFd => cgroup_fd(running, &request.payload, false),
         Command::GetLimitCgroupFd => cgroup_fd(running, &request.payload, true),
@@ -90,6 +91,18 @@ fn stop(running: &mut Running<'_>) -> Reply {
     }
     running.thaw();
     Reply { keep: Some(Kept::Stop), ..Reply::default() }
+}
+
+/// The filter of an attached process asks the same proxy as init's; without one nobody would answer.
+fn add_listener(running: &mut Running<'_>, listener: Option<OwnedFd>) -> Reply {
+    let proxied = running.plan.values.seccomp.notify_proxy.is_some();
+    let (Some(notifier), Some(listener), true) = (&mut running.spawned.notifier, listener, proxied) else {
+        return Reply::errno(Errno::INVAL);
+    };
+    match notifier.add(listener) {
+        Ok(()) => Reply::ret(0),
+        Err(e) => Reply::errno(e.errno().unwrap_or(Errno::INVAL)),
+    }
 }
 
 /// The group of a controller; v2 also stands for the device filter and the freezer.

@@ -38,6 +38,8 @@ pub struct Request {
     pub data: i64,
     /// Payload.
     pub payload: Vec<u8>,
+    /// Descriptors, with commands that take some.
+    pub fds: Vec<OwnedFd>,
 }
 
 /// An answer.
@@ -112,6 +114,7 @@ pub struct Connection {
     socket: OwnedFd,
     phase: Phase,
     input: Vec<u8>,
+    fds: Vec<OwnedFd>,
     allowed: Option<bool>,
     output: Vec<u8>,
     keep: Option<Kept>,
@@ -142,6 +145,7 @@ impl Connection {
             socket,
             phase: Phase::Reading,
             input: Vec::new(),
+            fds: Vec::new(),
             allowed: None,
             output: Vec::new(),
             keep: None,
@@ -196,6 +200,10 @@ impl Connection {
                         self.allowed = Some(message.credentials.as_ref().is_some_and(may_command));
                     }
                     self.input.extend_from_slice(&buffer[..message.len]);
+                    // Others' are closed.
+                    if self.takes_descriptor() {
+                        self.fds.extend(message.fds.into_iter().next());
+                    }
                     if self.input.len() >= HEADER_LEN && self.allowed == Some(false) {
                         return Step::Deny;
                     }
@@ -213,9 +221,13 @@ impl Connection {
         if length > MAX_PAYLOAD {
             return None;
         }
-        // The listener of a seccomp filter follows as a message of its own, without a length.
-        let length = if header.code == Command::SeccompNotifyAddListener as i32 { 0 } else { length };
+        // The listener of a seccomp filter follows as a message of one byte, whatever the length says.
+        let length = if self.takes_descriptor() { 1 } else { length };
         Some(HEADER_LEN + length - self.input.len().min(HEADER_LEN + length))
+    }
+
+    fn takes_descriptor(&self) -> bool {
+        self.header().is_some_and(|h| h.code == Command::SeccompNotifyAddListener as i32)
     }
 
     fn header(&self) -> Option<Header> {
@@ -228,6 +240,7 @@ impl Connection {
                 command: header.code,
                 data: header.data,
                 payload: self.input.split_off(HEADER_LEN),
+                fds: std::mem::take(&mut self.fds),
             }),
             None => Step::Close,
         }

@@ -18,10 +18,9 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use lxc_config::{Caps, Config, HookType, MountAuto, NamespaceKind, Seccomp, Values};
-use lxc_sys::seccomp::Instruction;
 
 use crate::error::{Doing, Error, Result};
-use crate::seccomp;
+use crate::seccomp::{self, Filter};
 pub use cgroup::CgroupPlan;
 pub use environment::Environment;
 pub use host::Host;
@@ -91,7 +90,7 @@ pub struct Plan {
     /// The security label of init.
     pub label: LabelPlan,
     /// What the kernel lets init call; absent where nothing is said, or a filter of the host's is in force.
-    pub filter: Option<Vec<Instruction>>,
+    pub filter: Option<Filter>,
 }
 
 impl Plan {
@@ -272,7 +271,7 @@ fn require_mount_namespace(values: &Values, namespaces: &Namespaces) -> Result<(
 }
 
 /// The program of `lxc.seccomp.profile`.
-pub fn filter(keys: &Seccomp) -> Result<Option<Vec<Instruction>>> {
+pub fn filter(keys: &Seccomp) -> Result<Option<Filter>> {
     let Some(profile) = &keys.profile else { return Ok(None) };
     if !keys.allow_nesting && seccomp::is_confined() {
         log::info!("lxc.seccomp.profile is not in force: this process is under a filter already");

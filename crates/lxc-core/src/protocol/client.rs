@@ -198,6 +198,12 @@ impl Client {
         self.begin(Command::GetConfigItem, 0, &wire::encode_string(key))
     }
 
+    /// Announces the listener of a seccomp filter: it is sent on the connection, with one byte, and answered by a
+    /// header.
+    pub fn begin_add_listener(&self) -> lxc_sys::Result<OwnedFd> {
+        self.send(Command::SeccompNotifyAddListener, 0, &[])
+    }
+
     /// A configuration item of the running container; `None` when unset or unknown.
     pub fn config_item(&self, key: &str) -> Result<Option<String>> {
         self.begin_config_item(key).item()

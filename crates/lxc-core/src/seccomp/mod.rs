@@ -6,6 +6,7 @@
 
 pub mod arch;
 pub mod compile;
+pub mod notify;
 pub mod policy;
 
 use std::path::Path;
@@ -24,20 +25,25 @@ pub fn read(file: &Path) -> Result<Policy> {
     policy::parse(&text).map_err(|e| Error::invalid(format!("{}:{}: {}", file.display(), e.line, e.reason)))
 }
 
+/// A policy as the kernel takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// The program.
+    pub program: Vec<Instruction>,
+    /// It asks somebody about some calls.
+    pub notifies: bool,
+}
+
 /// Reads a policy as a program for the kernel.
 ///
 /// # Errors
-/// The policy cannot be read, or asks for what this version does not have.
-pub fn load(file: &Path) -> Result<Vec<Instruction>> {
+/// The policy cannot be read.
+pub fn load(file: &Path) -> Result<Filter> {
     let policy = read(file)?;
-    if let Some(rule) = policy.rules.iter().find(|r| r.action == Action::Notify) {
-        return Err(Error::unsupported(format!(
-            "{}:{}: the action notify is not supported by this version",
-            file.display(),
-            rule.line
-        )));
-    }
-    compile::compile(&policy).doing(|| format!("compile {}", file.display()))
+    let notifies =
+        policy.default == Action::Notify || policy.rules.iter().any(|r| r.action == Action::Notify);
+    let program = compile::compile(&policy).doing(|| format!("compile {}", file.display()))?;
+    Ok(Filter { program, notifies })
 }
 
 /// Whether the calling process is under a filter already.

@@ -39,6 +39,8 @@ pub enum Role {
     Entry = 10,
     /// From the monitor: an optional mount entry has nothing to show. The descriptor says nothing.
     NoEntry = 11,
+    /// Where the seccomp filter asks.
+    SeccompListener = 12,
 }
 
 impl Role {
@@ -55,6 +57,7 @@ impl Role {
             9 => Role::Rootfs,
             10 => Role::Entry,
             11 => Role::NoEntry,
+            12 => Role::SeccompListener,
             _ => return None,
         })
     }

@@ -3,12 +3,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use lxc_config::device_rule::DeviceEntry;
 use lxc_config::mount_entry::IdMapSource;
 use lxc_config::{HookType, IdKind, NamespaceKind, NetType};
 use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{Errno, signal, socket};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -23,6 +25,7 @@ use crate::hooks::HookContext;
 use crate::mount::tree;
 use crate::network::setup::Devices;
 use crate::plan::{Identity, Plan, Storage, limits};
+use crate::seccomp::notify::Notifier;
 use crate::terminal::pty::Pty;
 
 /// What a start leaves in the monitor's hands.
@@ -42,6 +45,8 @@ pub struct Spawned {
     pub console: Option<Pty>,
     /// ttys, from 1.
     pub ttys: Vec<Pty>,
+    /// What the seccomp filter asks.
+    pub notifier: Option<Notifier>,
     /// Namespaces of the container, held for the stop hooks.
     pub namespaces: Vec<(NamespaceKind, OwnedFd)>,
 }
@@ -102,6 +107,7 @@ pub fn spawn(
             devpts: None,
             console: None,
             ttys: Vec::new(),
+            notifier: None,
             namespaces: Vec::new(),
         },
         received: Vec::new(),
@@ -223,12 +229,12 @@ impl Parent<'_> {
     }
 
     fn walk(&mut self) -> Result<()> {
-        let (plan, channel) = (self.plan, self.channel);
+        let plan = self.plan;
         for (number, name, steps) in meetings(plan) {
             loop {
-                match channel.receive()? {
+                match self.receive()? {
                     Some(Message::Arrived(n)) if n == number => break,
-                    Some(Message::Descriptors(list)) => self.received.extend(list),
+                    Some(Message::Descriptors(list)) => self.sort(list)?,
                     Some(Message::Failed(e)) => return Err(e),
                     Some(_) => {
                         return Err(Error::new(
@@ -243,13 +249,51 @@ impl Parent<'_> {
                 log::trace!("monitor: {}", step.name);
                 (step.run)(self).map_err(|e| e.during(step.name))?;
             }
-            channel.send(&Message::Go(number))?;
+            self.channel.send(&Message::Go(number))?;
         }
-        match channel.receive()? {
+        match self.receive()? {
             None => Ok(()),
             Some(Message::Failed(e)) => Err(e),
             Some(_) => Err(Error::new(Kind::Failed, "the child sent a message out of order")),
         }
+    }
+
+    /// The child's next message. What its filter asks meanwhile is answered: it might never come otherwise.
+    fn receive(&mut self) -> Result<Option<Message>> {
+        while let Some(notifier) = &mut self.spawned.notifier {
+            let (message, question) = {
+                let channel = self.channel.fd();
+                let ours = notifier.fd();
+                let mut fds = [PollFd::new(&channel, PollFlags::IN), PollFd::new(&ours, PollFlags::IN)];
+                let left = notifier.deadline().map(|d| d.saturating_duration_since(Instant::now()));
+                let left = left.and_then(|left| Timespec::try_from(left).ok());
+                match poll(&mut fds, left.as_ref()) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(e) => return Err(Error::os("wait for the child", e)),
+                }
+                (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
+            };
+            if message && !question {
+                break;
+            }
+            notifier.turn();
+            if message {
+                break;
+            }
+        }
+        self.channel.receive()
+    }
+
+    /// What the child sent is used where it is needed first.
+    fn sort(&mut self, list: Vec<(Role, OwnedFd)>) -> Result<()> {
+        for (role, fd) in list {
+            if role == Role::SeccompListener {
+                self.spawned.notifier = Some(Notifier::new(&self.plan.values.seccomp, self.spawned.pid, fd)?);
+            } else {
+                self.received.push((role, fd));
+            }
+        }
+        Ok(())
     }
 
     /// Why the child ended in the middle of the script.
@@ -475,7 +519,7 @@ pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
     let spawned = &mut parent.spawned;
     for (role, fd) in std::mem::take(&mut parent.received) {
         let kind = match role {
-            Role::Rootfs | Role::Entry | Role::NoEntry => continue,
+            Role::Rootfs | Role::Entry | Role::NoEntry | Role::SeccompListener => continue,
             Role::Devpts => {
                 spawned.devpts = Some(fd);
                 continue;

@@ -496,8 +496,14 @@ pub fn no_new_privs(_: &mut Child<'_>) -> Result<()> {
 
 /// lxc.seccomp.profile: from here on also for what this process does itself.
 pub fn set_filter(child: &mut Child<'_>) -> Result<()> {
+    let what = || "load the seccomp filter";
     match &child.plan.filter {
-        Some(filter) => lxc_sys::seccomp::set_filter(filter).doing(|| "load the seccomp filter"),
+        Some(filter) if filter.notifies => {
+            let listener = lxc_sys::seccomp::set_filter_with_listener(&filter.program).doing(what)?;
+            // At once: what comes next may be asked about already.
+            child.channel.send_descriptors(&[(Role::SeccompListener, listener.as_fd())])
+        }
+        Some(filter) => lxc_sys::seccomp::set_filter(&filter.program).doing(what),
         None => Ok(()),
     }
 }
