@@ -11,6 +11,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType,
 };
+use rustix::process::Signal;
 
 /// What a proxy answers.
 #[derive(Clone, Copy)]
@@ -23,6 +24,8 @@ enum Answer {
     Nonsense,
     /// The end of the connection.
     HangUp,
+    /// Nothing, and what came with the question is kept.
+    Silence,
 }
 
 /// A proxy, and what it was asked: the sizes, the cookie, the number of the call, and what the descriptors are.
@@ -79,7 +82,9 @@ fn serve(socket: &OwnedFd, answer: Answer, record: &Mutex<Vec<String>>) {
             buffer[16..22].chunks(2).map(|c| u16::from_ne_bytes(c.try_into().unwrap())).collect();
         let call = i32::from_ne_bytes(buffer[48..52].try_into().unwrap());
         let cookie = String::from_utf8_lossy(&buffer[136..length]).into_owned();
-        let fds: Vec<String> = fds.iter().map(|fd| path(fd).replace(&pid.to_string(), "PID")).collect();
+        let descriptors = fds;
+        let fds: Vec<String> =
+            descriptors.iter().map(|fd| path(fd).replace(&pid.to_string(), "PID")).collect();
         assert_eq!(buffer[32..40], buffer[112..120], "the answer has the question's id");
         record.lock().unwrap().push(format!("{sizes:?} {cookie} {call} {fds:?}"));
         let mut reply = buffer[..136].to_vec();
@@ -88,6 +93,10 @@ fn serve(socket: &OwnedFd, answer: Answer, record: &Mutex<Vec<String>>) {
             Answer::Continue => reply[132..136].copy_from_slice(&1u32.to_ne_bytes()),
             Answer::Nonsense => reply.truncate(100),
             Answer::HangUp => return,
+            Answer::Silence => {
+                std::mem::forget(descriptors);
+                continue;
+            }
         }
         let _ = rustix::net::send(socket, &reply, SendFlags::NOSIGNAL);
     }
@@ -188,23 +197,50 @@ fn without_a_proxy() {
     dir.gone(&Suite::ours(), &name);
 }
 
-/// A proxy that never answers holds up the process that asks, and nobody else.
+/// A proxy that is asked and says nothing holds up the process that asks, and nobody else. When that is killed, others
+/// are asked about, and the monitor has nothing to do, though the proxy keeps what it was given.
 #[test]
 fn a_silent_proxy_does_not_stop_the_monitor() {
     needs!(root, ours);
     let (suite, dir) = (Suite::ours(), Lxcpath::new());
     let socket = dir.join("proxy");
-    let listener =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .unwrap();
-    rustix::net::bind(&listener, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
-    rustix::net::listen(&listener, 8).unwrap();
+    let proxy = Proxy::listen(&socket, Answer::Silence);
     let name = container(&dir, Some(&socket));
     dir.start(&suite, &name);
-    let _waits = dir.spawn(&suite, "lxc-attach", &name, &["--", "mkdir", "/silence"]);
-    eventually("it asks", || process::runs("mkdir /silence"));
+    let waits = dir.spawn(&suite, "lxc-attach", &name, &["--", "mkdir", "/silence"]);
+    eventually("it asks", || proxy.seen().len() == 1);
     assert_eq!(dir.state(&suite, &name), "RUNNING");
     assert_eq!(dir.sh(&suite, &name, "echo alive"), "alive\n");
+    assert_eq!(proxy.seen().len(), 1, "nothing was answered meanwhile");
+    let asks = process::all().into_iter().find(|pid| process::command_line(*pid) == "mkdir /silence");
+    process::kill(asks.expect("the process that asks"), Signal::KILL);
+    waits.wait().exits(137);
+    let _again = dir.spawn(&suite, "lxc-attach", &name, &["--", "mkdir", "/again"]);
+    eventually("the next one is asked about", || proxy.seen().len() == 2);
+    let monitor = dir.monitor_pid(&name).expect("a monitor");
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{monitor}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        // utime and stime, in hundredths of a second.
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(ticks() - before < 50, "the monitor is busy: {} of 200", ticks() - before);
     dir.kill(&suite, &name);
     dir.gone(&suite, &name);
+}
+
+/// The listener could not be handed over.
+#[test]
+fn what_cannot_be_asked_about() {
+    needs!(root, ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    for policy in ["2\ndenylist\nsendmsg notify\n", "2\nallowlist notify\nread\n"] {
+        let file = dir.join("policy");
+        std::fs::write(&file, policy).unwrap();
+        let name = dir.busybox("ask").line(format!("lxc.seccomp.profile = {}", file.display())).build();
+        let output = dir.run(&suite, "lxc-start", &name, &["-d"]);
+        assert!(output.code == 1 && output.stderr.contains("sendmsg"), "{policy}: {output}");
+    }
 }

@@ -59,6 +59,10 @@ impl Unshare {
     /// # Errors
     /// What could not be made or written. The command has not begun then.
     pub fn start(&self) -> Result<Unshared> {
+        // The kernel takes it as no change at all.
+        if self.uid == Some(u32::MAX) || self.gid == Some(u32::MAX) {
+            return Err(Error::invalid(format!("{} is no id", u32::MAX)));
+        }
         let what = || "make the namespaces";
         let (ours, theirs) = socket::pair(SocketType::SEQPACKET).doing(what)?;
         match SingleThreaded::check().and_then(|alone| clone3(alone, self.namespaces, None)).doing(what)? {

@@ -213,7 +213,11 @@ impl Container {
         };
         // Opened out here: inside, the monitor's socket is not to be found.
         let listener_line = match &filter {
-            Some(filter) if filter.notifies && self.config.values.seccomp.notify_proxy.is_some() => {
+            // What the container runs with counts, not what its file says now.
+            Some(filter)
+                if filter.notifies
+                    && client.config_item("lxc.seccomp.notify.proxy")?.is_some_and(|p| !p.is_empty()) =>
+            {
                 Some(client.begin_add_listener().doing(|| "ask the monitor to take a listener")?)
             }
             _ => None,

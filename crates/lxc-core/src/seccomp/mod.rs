@@ -42,6 +42,13 @@ pub fn load(file: &Path) -> Result<Filter> {
     let policy = read(file)?;
     let notifies =
         policy.default == Action::Notify || policy.rules.iter().any(|r| r.action == Action::Notify);
+    // The call by which the one who is to be asked gets to know of it.
+    let needed = |r: &policy::Rule| r.action == Action::Notify && r.call.to_string() == "sendmsg";
+    if policy.default == Action::Notify || policy.rules.iter().any(needed) {
+        let text = format!("{}: to ask about sendmsg would stop the start itself", file.display());
+        return Err(Error::invalid(text)
+            .with_hint("give sendmsg, and what no rule names, another action than notify"));
+    }
     let program = compile::compile(&policy).doing(|| format!("compile {}", file.display()))?;
     Ok(Filter { program, notifies })
 }

@@ -11,16 +11,19 @@ use std::time::{Duration, Instant};
 use lxc_config::Seccomp;
 use lxc_sys::seccomp::{NotifSizes, receive_notif, send_response, still_asks};
 use lxc_sys::{Errno, socket};
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::Pid;
 
 use crate::error::{Doing, Error, Result};
 
 /// How long a proxy may take for its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often to look whether a process still waits for its answer.
+const LOOK: Duration = Duration::from_secs(1);
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// Length of what comes before the kernel's structures in a message.
 const PREFIX: usize = 32;
 /// Offsets of `id` and `pid` in struct seccomp_notif, of `error` in struct seccomp_notif_resp (linux/seccomp.h).
@@ -36,6 +39,8 @@ struct Asked {
     listener: u64,
     id: u64,
     until: Instant,
+    /// When to look whether whoever asked still waits.
+    look: Instant,
 }
 
 /// All that asks, and whom.
@@ -83,7 +88,7 @@ impl Notifier {
 
     /// When there is something to do without anything to read.
     pub fn deadline(&self) -> Option<Instant> {
-        self.asked.as_ref().map(|asked| asked.until)
+        self.asked.as_ref().map(|asked| asked.until.min(asked.look))
     }
 
     /// The listener of init's filter.
@@ -109,10 +114,17 @@ impl Notifier {
             Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
             None => SocketAddrUnix::new(address.as_str()),
         };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let proxy = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .and_then(|proxy| rustix::net::connect(&proxy, &name?).map(|()| proxy))
-            .doing(what)?;
+        let connect = || {
+            let flags = SocketFlags::CLOEXEC;
+            let proxy = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+            // One that is busy with others; while the container runs nobody is to wait for it.
+            let patience = if self.listeners.is_empty() { PATIENCE } else { Duration::from_millis(100) };
+            sockopt::set_socket_timeout(&proxy, sockopt::Timeout::Send, Some(patience))?;
+            rustix::net::connect(&proxy, &name?)?;
+            rustix::io::ioctl_fionbio(&proxy, true)?;
+            Ok::<_, Errno>(proxy)
+        };
+        let proxy = connect().doing(what)?;
         epoll::add(&self.epoll, &proxy, EventData::new_u64(PROXY), EventFlags::IN).doing(what)?;
         self.proxy = Some(proxy);
         Ok(())
@@ -120,42 +132,79 @@ impl Notifier {
 
     /// Does all that can be done at once.
     pub fn turn(&mut self) {
-        if self.deadline().is_some_and(|until| until <= Instant::now()) {
+        let now = Instant::now();
+        if self.asked.as_ref().is_some_and(|asked| asked.look <= now) {
+            self.look_again();
+        }
+        if self.asked.as_ref().is_some_and(|asked| asked.until <= now) {
             log::warn!("the proxy for system calls takes too long");
             // A late answer must not be taken for that of another question.
             self.proxy = None;
             self.decide(None);
         }
         let mut events = Vec::with_capacity(8);
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&now)).is_err() {
+        if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&NOW)).is_err() {
             return;
         }
         for event in &events {
             let (token, flags) = (event.data.u64(), event.flags);
             match token {
                 PROXY => self.answered(),
-                token if flags.intersects(EventFlags::HUP | EventFlags::ERR) => {
-                    // Nobody is under that filter any more.
-                    self.listeners.remove(&token);
-                }
+                // Nobody is under that filter any more.
+                token if flags.intersects(EventFlags::HUP | EventFlags::ERR) => self.forget(token),
                 token if self.asked.is_none() => self.question(token),
                 _ => {}
             }
         }
     }
 
+    /// A listener that says nothing more. Others may hold it too, the proxy for one: what is watched is the open file.
+    fn forget(&mut self, token: u64) {
+        if let Some(listener) = self.listeners.remove(&token) {
+            let _ = epoll::delete(&self.epoll, &listener);
+        }
+        if self.asked.as_ref().is_some_and(|asked| asked.listener == token) {
+            self.abandon();
+        }
+    }
+
+    /// Whoever asked is gone. A late answer must not be taken for that of another question.
+    fn abandon(&mut self) {
+        self.asked = None;
+        self.proxy = None;
+        self.watch_listeners(true);
+    }
+
+    /// Looks whether whoever asked still waits.
+    fn look_again(&mut self) {
+        let Some(asked) = &mut self.asked else { return };
+        asked.look = Instant::now() + LOOK;
+        let listener = self.listeners.get(&asked.listener);
+        if listener.is_some_and(|l| still_asks(l.as_fd(), asked.id) == Err(Errno::NOENT)) {
+            self.abandon();
+        }
+    }
+
     /// A process asks.
     fn question(&mut self, token: u64) {
         let Some(listener) = self.listeners.get(&token) else { return };
+        // Somebody else who holds it may have been quicker: the kernel would wait for the next question.
+        let mut fds = [PollFd::new(listener, PollFlags::IN)];
+        if poll(&mut fds, Some(&NOW)).is_err() || !fds[0].revents().contains(PollFlags::IN) {
+            return;
+        }
         let notif = match receive_notif(listener.as_fd(), &self.sizes) {
             Ok(notif) => notif,
             // It was killed meanwhile.
             Err(Errno::NOENT | Errno::INTR) => return,
-            Err(e) => return log::warn!("read what a seccomp filter asks: {e}"),
+            Err(e) => {
+                log::warn!("read what a seccomp filter asks: {e}");
+                return self.forget(token);
+            }
         };
         let id = number::<8>(&notif, 0).map_or(0, u64::from_ne_bytes);
-        self.asked = Some(Asked { listener: token, id, until: Instant::now() + PATIENCE });
+        let now = Instant::now();
+        self.asked = Some(Asked { listener: token, id, until: now + PATIENCE, look: now + LOOK });
         self.watch_listeners(false);
         match self.forward(token, id, &notif) {
             Ok(true) => {}
