@@ -214,7 +214,8 @@ fn phys_comes_back_as_it_was() {
 /// A wireless device goes in with its radio, and both come back, also when the monitor is killed.
 #[test]
 fn wireless() {
-    needs!(root, ours, program "ip", radio);
+    // The peer moves it by iw.
+    needs!(root, ours, program "ip", program "iw", radio);
     let host = std::path::Path::new("/sys/class/net/wlan0");
     for suite in Suite::all() {
         let dir = Lxcpath::new();
@@ -225,10 +226,6 @@ fn wireless() {
             "lxc.net.0.ipv4.address = 10.86.0.2/24",
         ];
         let name = container(&dir, &lines);
-        // The peer moves it by a program of its own, which is not everywhere.
-        if suite.to_string() == "peer" && lxc_testkit::skip::program("iw").is_err() {
-            continue;
-        }
         dir.start(&suite, &name);
         assert!(!host.exists(), "{suite}: the host still has it");
         let seen = inside(&dir, &suite, &name, "ip -o -4 addr show dev eth0");

@@ -23,6 +23,7 @@ pub mod netlink;
 pub mod network;
 pub mod paths;
 pub mod plan;
+pub mod program;
 pub mod protocol;
 pub mod rootfs;
 pub mod seccomp;

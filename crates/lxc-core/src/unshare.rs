@@ -19,7 +19,7 @@ use crate::network::{open_in, radio::move_device};
 use crate::plan::Identity;
 use crate::plan::namespaces::flag;
 use crate::spawn::finish;
-use crate::spawn::parent::write_maps_of;
+use crate::spawn::id_maps::write_maps_of;
 
 /// What to run, and in what.
 #[derive(Debug, Clone, Default)]

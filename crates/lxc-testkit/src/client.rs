@@ -1,10 +1,13 @@
 //! A client of the command socket that may behave badly.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred};
 
 /// Number of the request for the state of a container.
 pub const GET_STATE: u32 = 3;
@@ -27,9 +30,19 @@ pub fn header(command: u32, length: i32, data: u64) -> [u8; 16] {
     bytes
 }
 
-/// Sends a request and reads the header of the response: result, length, data.
+/// Sends a request and reads the header of the response: result, length, data. With credentials, as programs do: the
+/// kernel adds them only once the monitor has asked for them.
 pub fn ask(stream: &mut UnixStream, command: u32, payload: &[u8]) -> std::io::Result<(i32, i32, u64)> {
-    stream.write_all(&header(command, payload.len().try_into().expect("a short payload"), 0))?;
+    let header = header(command, payload.len().try_into().expect("a short payload"), 0);
+    let own = UCred {
+        pid: rustix::process::getpid(),
+        uid: rustix::process::getuid(),
+        gid: rustix::process::getgid(),
+    };
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmCredentials(own)), "there is room for credentials");
+    rustix::net::sendmsg(&*stream, &[IoSlice::new(&header)], &mut control, SendFlags::NOSIGNAL)?;
     stream.write_all(payload)?;
     response(stream)
 }

@@ -67,6 +67,15 @@ pub fn device(kind: &str) -> Reason {
     made.then_some(()).ok_or(format!("needs a kernel with network devices of type {kind}"))
 }
 
+/// See [`needs!`]. The kernel need not have both kinds.
+pub fn iptables(program: &str) -> Reason {
+    let listed = std::process::Command::new("unshare").args(["-n", program, "-S"]).output();
+    listed
+        .is_ok_and(|o| o.status.success())
+        .then_some(())
+        .ok_or(format!("needs a host on which {program} works"))
+}
+
 /// See [`needs!`]. One that is simulated: a real one belongs to somebody.
 pub fn radio() -> Reason {
     let driver = std::fs::read_link("/sys/class/net/wlan0/device/driver").unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::Path;
 use lxc_core::error::Doing;
 use lxc_core::gc::throwaway::{self, ThrowAway};
 use lxc_core::lifecycle::start::Started;
-use lxc_core::monitor::{Exit, StartFailure};
+use lxc_core::monitor::StartFailure;
 use lxc_core::plan::StartOptions;
 use lxc_core::source::Files;
 use lxc_core::template::host;
@@ -117,8 +117,7 @@ fn attempt(
     let result = container.start(options);
     drop(throw_away);
     Ok(match result? {
-        Started::Ended(Exit::Status(status)) => status,
-        Started::Ended(Exit::Signal(signal)) => 128 + signal,
+        Started::Ended(exit) => exit.code(),
         Started::Daemon => 0,
     })
 }

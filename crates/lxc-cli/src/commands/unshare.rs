@@ -3,7 +3,6 @@
 use std::ffi::CString;
 
 use lxc_config::{IdKind, IdMap, NamespaceKind};
-use lxc_core::monitor::Exit;
 use lxc_core::plan::namespaces::flag;
 use lxc_core::unshare::Unshare;
 
@@ -81,10 +80,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         return Ok(0);
     }
     let pid = started.pid.as_raw_pid();
-    let status = match started.wait()? {
-        Exit::Status(status) => status,
-        Exit::Signal(signal) => 128 + signal,
-    };
+    let status = started.wait()?.code();
     if context.has("exit-status") || status == 0 {
         return Ok(status);
     }

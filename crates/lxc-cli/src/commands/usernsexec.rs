@@ -1,7 +1,6 @@
 //! lxc-usernsexec
 
 use lxc_config::{IdKind, IdMap, NamespaceKind};
-use lxc_core::monitor::Exit;
 use lxc_core::plan::namespaces::flag;
 use lxc_core::unshare::{Unshare, first_free, subordinate};
 
@@ -70,10 +69,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         environment: environment(),
         ..Unshare::default()
     };
-    Ok(match unshare.start()?.wait()? {
-        Exit::Status(status) => status,
-        Exit::Signal(signal) => 128 + signal,
-    })
+    Ok(unshare.start()?.wait()?.code())
 }
 
 /// One MAP: a line for users, groups or both.

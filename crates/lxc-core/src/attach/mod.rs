@@ -211,17 +211,7 @@ impl Container {
             },
             None => None,
         };
-        // Opened out here: inside, the monitor's socket is not to be found.
-        let listener_line = match &filter {
-            // What the container runs with counts, not what its file says now.
-            Some(filter)
-                if filter.notifies
-                    && client.config_item("lxc.seccomp.notify.proxy")?.is_some_and(|p| !p.is_empty()) =>
-            {
-                Some(client.begin_add_listener().doing(|| "ask the monitor to take a listener")?)
-            }
-            _ => None,
-        };
+        let listener_line = listener_line(&client, filter.as_ref())?;
         if self.config.values.sched_core {
             let from = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::NotRunning, "init has no pid"))?;
             share_core_cookie(from)?;
@@ -252,6 +242,18 @@ impl Container {
         }
         apply_limits(&limits::resolve(&self.config.values)?, pid)
     }
+}
+
+/// Where a filter that asks has a proxy: a request to the monitor. It is made out here: inside, the monitor's socket is
+/// not to be found.
+fn listener_line(client: &Client, filter: Option<&Filter>) -> Result<Option<OwnedFd>> {
+    // What the container runs with counts, not what its file says now.
+    let has_proxy =
+        || client.config_item("lxc.seccomp.notify.proxy").map(|p| p.is_some_and(|p| !p.is_empty()));
+    if !filter.is_some_and(|f| f.notifies) || !has_proxy()? {
+        return Ok(None);
+    }
+    client.begin_add_listener().doing(|| "ask the monitor to take a listener").map(Some)
 }
 
 /// Shares cores with the container's init: what is run by this process inherits it.

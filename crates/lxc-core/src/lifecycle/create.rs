@@ -13,7 +13,7 @@ use crate::mount::pivot;
 use crate::plan::Identity;
 use crate::spawn::channel::{self, Message};
 use crate::spawn::finish;
-use crate::spawn::parent::write_maps_of;
+use crate::spawn::id_maps::write_maps_of;
 use crate::storage::remove_directory;
 use crate::template::{Request, Template};
 

@@ -33,6 +33,14 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// As a shell would say it: 128 and the signal for one that was killed.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Status(s) => s,
+            Exit::Signal(s) => 128 + s,
+        }
+    }
+
     /// As wait(2) would say it.
     pub fn raw(self) -> i32 {
         match self {

@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use lxc_sys::Errno;
-use netlink_packet_core::{DefaultNla, Emitable, NLM_F_ACK};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_ACK, NlasIterator};
 use netlink_sys::protocols::NETLINK_GENERIC;
 
 use super::{Netlink, Request};
@@ -53,8 +53,7 @@ impl Radios {
         let ask = Generic { command: GET_FAMILY, attributes: vec![name] };
         let mut family = None;
         socket.exchange(Request::new(CONTROLLER, ask), NLM_F_ACK, |bytes| {
-            let number = attribute(bytes, FAMILY_ID).and_then(|value| value.try_into().ok());
-            family = number.map(u16::from_ne_bytes);
+            family = attribute(bytes, FAMILY_ID).map(u16::from_ne_bytes);
             Ok(())
         })?;
         Ok(Radios { socket, family: family.ok_or(Errno::NOENT)? })
@@ -66,8 +65,7 @@ impl Radios {
         let ask = Generic { command: GET_INTERFACE, attributes: vec![index] };
         let mut radio = None;
         let asked = self.socket.exchange(Request::new(self.family, ask), NLM_F_ACK, |bytes| {
-            let number = attribute(bytes, WIPHY).and_then(|value| value.try_into().ok());
-            radio = number.map(u32::from_ne_bytes);
+            radio = attribute(bytes, WIPHY).map(u32::from_ne_bytes);
             Ok(())
         });
         radio.filter(|_| asked.is_ok())
@@ -86,17 +84,7 @@ impl Radios {
 }
 
 /// The value of an attribute of a message.
-fn attribute(message: &[u8], kind: u16) -> Option<&[u8]> {
-    let mut rest = message.get(4..)?;
-    // The iterator lends its values for as long as itself only.
-    while rest.len() >= 4 {
-        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
-        let found = u16::from_ne_bytes([rest[2], rest[3]]);
-        let value = rest.get(4..length)?;
-        if found == kind {
-            return Some(value);
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
-    None
+fn attribute<const N: usize>(message: &[u8], kind: u16) -> Option<[u8; N]> {
+    let mut all = NlasIterator::new(message.get(4..)?).flatten();
+    all.find(|a| a.kind() == kind)?.value().try_into().ok()
 }

@@ -56,34 +56,49 @@ pub fn check(values: &Values) -> Result<()> {
             other => other.map(drop),
         };
         link.as_ref().map_or(Ok(()), fits)?;
-        if let Some(pair) = network.veth_pair.as_deref().filter(|_| kind == NetType::Veth) {
-            let what = || format!("{} = {pair}", key("veth.pair"));
-            if !is_device_name(pair) {
-                return Err(Error::invalid(format!("{}: {BAD_NAME}", what())));
-            }
-            if let Some(other) = outside.insert(pair, number) {
-                let text = format!("{}: network {other} has the same", what());
-                return Err(Error::invalid(text));
-            }
-            if netlink.index_of(pair).is_ok() {
-                return Err(Error::os(what(), Errno::EXIST)
-                    .with_hint(format!("the host has a device of this name: ip link show {pair}")));
-            }
-        }
-        if let Some(name) = container_name(values, number) {
-            let what = || format!("{} = {name}", key("name"));
-            if !is_device_name(&name) {
-                return Err(Error::invalid(format!("{}: {BAD_NAME}", what())));
-            }
-            if name == "lo" {
-                return Err(Error::invalid(format!("{}: the loopback device has this name", what())));
-            }
-            if let Some(other) = inside.insert(name.clone(), number) {
-                return Err(Error::invalid(format!("{}: network {other} has the same", what())));
-            }
-        }
+        check_pair(&mut netlink, number, network, &mut outside)?;
+        check_name(values, number, &mut inside)?;
     }
     Ok(())
+}
+
+/// The name of a pair's end on the host: neither taken nor wanted twice.
+fn check_pair<'a>(
+    netlink: &mut Netlink,
+    number: u32,
+    network: &'a Network,
+    seen: &mut BTreeMap<&'a str, u32>,
+) -> Result<()> {
+    let pair = network.veth_pair.as_deref().filter(|_| network.kind == Some(NetType::Veth));
+    let Some(pair) = pair else { return Ok(()) };
+    let what = || format!("lxc.net.{number}.veth.pair = {pair}");
+    if !is_device_name(pair) {
+        return Err(Error::invalid(format!("{}: {BAD_NAME}", what())));
+    }
+    if let Some(other) = seen.insert(pair, number) {
+        return Err(Error::invalid(format!("{}: network {other} has the same", what())));
+    }
+    if netlink.index_of(pair).is_ok() {
+        return Err(Error::os(what(), Errno::EXIST)
+            .with_hint(format!("the host has a device of this name: ip link show {pair}")));
+    }
+    Ok(())
+}
+
+/// The name inside, where there is nothing else yet than the loopback device.
+fn check_name(values: &Values, number: u32, seen: &mut BTreeMap<String, u32>) -> Result<()> {
+    let Some(name) = container_name(values, number) else { return Ok(()) };
+    let what = || format!("lxc.net.{number}.name = {name}");
+    if !is_device_name(&name) {
+        return Err(Error::invalid(format!("{}: {BAD_NAME}", what())));
+    }
+    if name == "lo" {
+        return Err(Error::invalid(format!("{}: the loopback device has this name", what())));
+    }
+    match seen.insert(name.clone(), number) {
+        Some(other) => Err(Error::invalid(format!("{}: network {other} has the same", what()))),
+        None => Ok(()),
+    }
 }
 
 const BAD_NAME: &str = "not a name for a device: 1 to 15 characters, no blank, / or :";

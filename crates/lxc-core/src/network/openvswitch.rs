@@ -1,11 +1,10 @@
 //! Ports of bridges of Open vSwitch. What belongs to one of its bridges is in its database and survives the device, so
 //! it is taken out again; its own program speaks with the database.
 
-use std::process::Command;
-
 use lxc_config::{Network, VlanId};
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Error, Result};
+use crate::program;
 
 const PROGRAM: &str = "ovs-vsctl";
 
@@ -25,19 +24,20 @@ pub(super) fn add_port(number: u32, network: &Network, bridge: &str, device: &st
     words.extend(["add-port".into(), bridge.into(), device.into()]);
     words.extend(vlans(network));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    run(&words).map_err(|e| e.during(format!("lxc.net.{number}.link = {bridge}: make {device} a port")))
+    run(&words)
+        .map(drop)
+        .map_err(|e| e.during(format!("lxc.net.{number}.link = {bridge}: make {device} a port")))
 }
 
 /// Takes a device out of whatever bridge it is a port of. That it is in none is fine.
 pub(crate) fn remove_port(device: &str) -> Result<()> {
-    run(&["--if-exists", "del-port", device])
+    run(&["--if-exists", "del-port", device]).map(drop)
 }
 
 /// Ports with names that LXC makes, whose devices are gone. None where Open vSwitch is not installed or does not run.
 pub(crate) fn ports_without_device() -> Vec<String> {
     let words = ["--timeout=2", "--bare", "--columns=name", "find", "interface", "error!=[]"];
-    let Ok(output) = Command::new(PROGRAM).args(words).output() else { return Vec::new() };
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = program::run(PROGRAM, &words).unwrap_or_default();
     let gone = |name: &&str| {
         super::is_random_name(name) && !std::path::Path::new("/sys/class/net").join(name).exists()
     };
@@ -60,13 +60,7 @@ fn vlans(network: &Network) -> Vec<String> {
     }
 }
 
-fn run(words: &[&str]) -> Result<()> {
+fn run(words: &[&str]) -> Result<String> {
     // Its daemon may not run: nobody waits for that.
-    let output =
-        Command::new(PROGRAM).arg("--timeout=10").args(words).output().doing(|| format!("run {PROGRAM}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
-    Err(Error::new(Kind::Failed, format!("{PROGRAM} {}: {said}", words.join(" "))))
+    program::run(PROGRAM, &[&["--timeout=10"], words].concat())
 }

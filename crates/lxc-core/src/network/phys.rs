@@ -56,20 +56,18 @@ pub(super) fn take(number: u32, network: &Network, inside: &Inside<'_>) -> Resul
 }
 
 impl Moved {
-    /// Waits for a keeper that has failed, and has said so.
-    fn end(self) {
-        drop(self.line);
-        let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.keeper), WaitOptions::empty()));
-    }
-
     /// Moves the device back; returns when that is done.
     pub(super) fn give_back(self) {
+        if self.end() != Some(0) {
+            log::warn!("the keeper of a device did not end well: the device may be lost");
+        }
+    }
+
+    /// Cuts the line, and waits for the keeper: its exit status.
+    fn end(self) -> Option<i32> {
         drop(self.line);
         let ended = rustix::io::retry_on_intr(|| waitpid(Some(self.keeper), WaitOptions::empty()));
-        match ended {
-            Ok(Some((_, status))) if status.exit_status() == Some(0) => {}
-            _ => log::warn!("the keeper of a device did not end well: the device may be lost"),
-        }
+        ended.ok()?.and_then(|(_, status)| status.exit_status())
     }
 }
 

@@ -58,28 +58,8 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
     if net.l2proxy && net.kind == Some(NetType::Ipvlan) && net.ipvlan_mode != IpvlanMode::L3s {
         return invalid("l2proxy", "with ipvlan it needs ipvlan.mode = l3s");
     }
-    let vlan_key = if net.veth_vlan_id.is_some() { "veth.vlan.id" } else { "veth.vlan.tagged.id" };
-    let has_vlans = net.veth_vlan_id.is_some() || !net.veth_vlan_tagged.is_empty();
-    if has_vlans && (net.veth_router || !has_link) {
-        return invalid(vlan_key, "VLANs are those of a bridge: they need veth.mode = bridge and a link");
-    }
-    if let Some(VlanId::Id(id)) = net.veth_vlan_id
-        && net.veth_vlan_tagged.contains(&id)
-    {
-        return invalid("veth.vlan.tagged.id", &format!("{id} is the untagged VLAN, veth.vlan.id"));
-    }
-    let auto = (Some(Gateway::Auto), Some(Gateway::Auto));
-    for (k, is) in
-        [("ipv4.gateway", net.ipv4_gateway == auto.0), ("ipv6.gateway", net.ipv6_gateway == auto.1)]
-    {
-        let able = matches!(net.kind, Some(NetType::Veth | NetType::Macvlan));
-        if is && !(able && has_link) {
-            return invalid(
-                k,
-                "auto is the address of the link, for networks of type veth and macvlan that have one",
-            );
-        }
-    }
+    check_vlans(index, net, has_link)?;
+    check_gateways(index, net, has_link)?;
     // RFC 8200, section 5: with less, the kernel takes IPv6 from the device.
     if let Some(mtu @ ..1280) = mtu(index, net)?
         && !net.ipv6_addresses.is_empty()
@@ -92,6 +72,40 @@ fn check_one(index: u32, net: &Network) -> Result<()> {
         // IEEE 802: the lowest bit of the first byte is for groups; the kernel refuses it, and none at all.
         if address[0] & 1 == 1 || address == [0; 6] {
             return invalid("hwaddr", &format!("{text} is not the address of one device"));
+        }
+    }
+    Ok(())
+}
+
+/// VLANs of the port of a bridge.
+fn check_vlans(index: u32, net: &Network, has_link: bool) -> Result<()> {
+    let invalid = |k: &str, what: &str| Err(Error::invalid(format!("lxc.net.{index}.{k}: {what}")));
+    let vlan_key = if net.veth_vlan_id.is_some() { "veth.vlan.id" } else { "veth.vlan.tagged.id" };
+    let has_vlans = net.veth_vlan_id.is_some() || !net.veth_vlan_tagged.is_empty();
+    if has_vlans && (net.veth_router || !has_link) {
+        return invalid(vlan_key, "VLANs are those of a bridge: they need veth.mode = bridge and a link");
+    }
+    if let Some(VlanId::Id(id)) = net.veth_vlan_id
+        && net.veth_vlan_tagged.contains(&id)
+    {
+        return invalid("veth.vlan.tagged.id", &format!("{id} is the untagged VLAN, veth.vlan.id"));
+    }
+    Ok(())
+}
+
+fn check_gateways(index: u32, net: &Network, has_link: bool) -> Result<()> {
+    let key = |k: &str| format!("lxc.net.{index}.{k}");
+    let invalid = |k: &str, what: &str| Err(Error::invalid(format!("{}: {what}", key(k))));
+    let auto = (Some(Gateway::Auto), Some(Gateway::Auto));
+    for (k, is) in
+        [("ipv4.gateway", net.ipv4_gateway == auto.0), ("ipv6.gateway", net.ipv6_gateway == auto.1)]
+    {
+        let able = matches!(net.kind, Some(NetType::Veth | NetType::Macvlan));
+        if is && !(able && has_link) {
+            return invalid(
+                k,
+                "auto is the address of the link, for networks of type veth and macvlan that have one",
+            );
         }
     }
     if net.ipv4_gateway.is_some() && (!net.up || net.ipv4_addresses.is_empty()) {

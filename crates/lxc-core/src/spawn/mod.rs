@@ -4,6 +4,7 @@ pub mod ahead;
 pub mod channel;
 pub mod child;
 pub mod finish;
+pub mod id_maps;
 pub mod parent;
 pub mod script;
 pub mod small_init;

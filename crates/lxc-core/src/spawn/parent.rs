@@ -2,12 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use lxc_config::device_rule::DeviceEntry;
 use lxc_config::mount_entry::IdMapSource;
-use lxc_config::{HookType, IdKind, NamespaceKind, NetType};
+use lxc_config::{HookType, NamespaceKind, NetType};
 use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{Errno, signal, socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +16,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::channel::{self, Channel, Message, Role};
 use super::child::{self, Inputs, write_proc};
+use super::id_maps::write_maps_of;
 use super::script::{meetings, needed_steps};
 use crate::cgroup::devices::DeviceFilter;
 use crate::cgroup::{GroupSet, Layout, Version, items, layout, layout::delegated_files};
@@ -24,7 +24,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
 use crate::mount::tree;
 use crate::network::setup::Devices;
-use crate::plan::{Identity, Plan, Storage, limits};
+use crate::plan::{Plan, Storage, limits};
 use crate::seccomp::notify::Notifier;
 use crate::terminal::pty::Pty;
 
@@ -312,50 +312,6 @@ impl Parent<'_> {
 /// /proc/PID/uid_map and gid_map: directly where the monitor may, else by newuidmap(1).
 pub fn write_id_maps(parent: &mut Parent<'_>) -> Result<()> {
     write_maps_of(parent.spawned.pid, &parent.plan.identity)
-}
-
-/// The maps of a process that is in a new user namespace.
-pub fn write_maps_of(pid: Pid, identity: &Identity) -> Result<()> {
-    let pid = pid.as_raw_pid();
-    for (kind, file, program) in
-        [(IdKind::Uid, "uid_map", "newuidmap"), (IdKind::Gid, "gid_map", "newgidmap")]
-    {
-        let text = identity.map_text(kind);
-        if text.is_empty() {
-            continue;
-        }
-        let path = format!("/proc/{pid}/{file}");
-        if rustix::process::geteuid().is_root() || is_own_id(identity, kind) {
-            if kind == IdKind::Gid && !rustix::process::geteuid().is_root() {
-                // The kernel's condition for an ordinary user (user_namespaces(7)).
-                write_proc(Path::new(&format!("/proc/{pid}/setgroups")), "deny", "setgroups")?;
-            }
-            write_proc(Path::new(&path), &text, &format!("lxc.idmap = {}", text.trim().replace('\n', ", ")))?;
-            continue;
-        }
-        let output = Command::new(program)
-            .arg(pid.to_string())
-            .args(text.split_ascii_whitespace())
-            .output()
-            .doing(|| format!("run {program}"))
-            .map_err(|e| e.with_hint("install the package uidmap (shadow-utils)"))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
-            return Err(Error::new(Kind::Denied, format!("{program}: {said}"))
-                .with_hint("give yourself the ids in /etc/subuid and /etc/subgid (usermod --add-subuids)"));
-        }
-    }
-    Ok(())
-}
-
-/// Whether all that is mapped is the caller's own id, for which nobody needs a privilege.
-fn is_own_id(identity: &Identity, kind: IdKind) -> bool {
-    let own = match kind {
-        IdKind::Uid => rustix::process::geteuid().as_raw(),
-        IdKind::Gid => rustix::process::getegid().as_raw(),
-    };
-    let mut lines = identity.map.iter().filter(|m| m.kind == kind);
-    lines.next().is_some_and(|m| m.host_id == u64::from(own) && m.count == 1) && lines.next().is_none()
 }
 
 /// The container may manage what is below its cgroups (spec: cgroups, section 5).

@@ -4,10 +4,9 @@
 //! Docker and ufw set the policy of the chain FORWARD to drop, by iptables of either kind, ufw that of INPUT as well;
 //! Docker leaves the chain DOCKER-USER to its users. firewalld rejects what is in none of its zones.
 
-use std::process::{Command, Stdio};
-
 use super::settings::Settings;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::Result;
+use crate::program::run;
 
 /// Admits the bridge wherever something would drop what it sends, to the host or through it. What cannot be done is
 /// logged: the bridge works without, for what is not dropped.
@@ -40,7 +39,7 @@ pub fn dismiss(settings: &Settings) {
 
 const ZONE: &str = "--zone=trusted";
 
-fn warn(result: Result<()>) {
+fn warn(result: Result<String>) {
     if let Err(e) = result {
         log::warn!("{e}");
     }
@@ -61,7 +60,7 @@ fn rules(bridge: &str) -> Vec<(&'static str, Vec<String>)> {
 
 /// Those that are needed: in chains that drop, or before them.
 fn missing(program: &str, bridge: &str) -> Vec<(&'static str, Vec<String>)> {
-    let listed = output(program, &["-w", "-S"]).unwrap_or_default();
+    let listed = run(program, &["-w", "-S"]).unwrap_or_default();
     let has = |line: &str| listed.lines().any(|l| l.trim() == line);
     let docker = has("-N DOCKER-USER");
     let (forward, input) = (has("-P FORWARD DROP"), has("-P INPUT DROP"));
@@ -76,7 +75,7 @@ fn missing(program: &str, bridge: &str) -> Vec<(&'static str, Vec<String>)> {
 
 /// Kinds of iptables whose table of filters is in use. Asking the others would make one.
 fn programs() -> Vec<&'static str> {
-    let tables = output("nft", &["list", "tables"]).unwrap_or_default();
+    let tables = run("nft", &["list", "tables"]).unwrap_or_default();
     let legacy = |file: &str| {
         let names = std::fs::read_to_string(file).unwrap_or_default();
         names.lines().any(|table| table == "filter")
@@ -93,34 +92,19 @@ fn programs() -> Vec<&'static str> {
     .collect()
 }
 
-fn iptables(program: &str, action: &[&str], rule: &[String]) -> Result<()> {
+fn iptables(program: &str, action: &[&str], rule: &[String]) -> Result<String> {
     let rule: Vec<&str> = rule.iter().map(String::as_str).collect();
     run(program, &[&["-w"], action, &rule].concat())
 }
 
 /// The zone of firewalld that an interface is in.
 fn zone_of(interface: &str) -> Option<String> {
-    let zone = output("firewall-cmd", &[&format!("--get-zone-of-interface={interface}")])?;
+    let zone = run("firewall-cmd", &[&format!("--get-zone-of-interface={interface}")]).ok()?;
     Some(zone.trim().to_string()).filter(|zone| !zone.is_empty())
 }
 
 fn firewalld_runs() -> bool {
     // Its program asks D-Bus, which takes a while: not where it cannot run.
     std::path::Path::new("/run/firewalld").exists()
-        && output("firewall-cmd", &["--state"]).is_some_and(|said| said.trim() == "running")
-}
-
-/// What a program says, if it succeeds.
-fn output(program: &str, words: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(words).stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn run(program: &str, words: &[&str]) -> Result<()> {
-    let what = || format!("{program} {}", words.join(" "));
-    let output = Command::new(program).args(words).stdin(Stdio::null()).output().doing(what)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Failed, format!("{}: {}", what(), String::from_utf8_lossy(&output.stderr).trim())))
+        && run("firewall-cmd", &["--state"]).is_ok_and(|said| said.trim() == "running")
 }

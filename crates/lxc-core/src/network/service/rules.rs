@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::others;
 use super::settings::Settings;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::program;
 
 /// Puts the rules in force, in one transaction with nftables.
 pub fn add(settings: &Settings) -> Result<()> {
@@ -44,12 +45,7 @@ pub fn remove(settings: &Settings) -> Result<()> {
 const TABLES: [(&str, &str); 3] = [("inet", "lxc"), ("ip", "lxc"), ("ip6", "lxc")];
 
 fn uses_nft(settings: &Settings) -> bool {
-    let lists = || {
-        let mut nft = Command::new("nft");
-        nft.args(["list", "tables"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        nft.status().is_ok_and(|s| s.success())
-    };
-    settings.use_nft && lists()
+    settings.use_nft && program::run("nft", &["list", "tables"]).is_ok()
 }
 
 /// The tables, as nft(8) reads them.
@@ -151,12 +147,7 @@ fn iptables_rules(settings: &Settings) -> Vec<Rule> {
 }
 
 fn iptables(rule: &Rule, add: bool) -> Result<()> {
-    let mut command = Command::new(rule.program);
-    command.args(["-w", "-t", rule.table, if add { "-I" } else { "-D" }, rule.chain]).args(&rule.rest);
-    let what = || format!("{} -t {} {} {}", rule.program, rule.table, rule.chain, rule.rest.join(" "));
-    let output = command.stdin(Stdio::null()).output().doing(what)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Failed, format!("{}: {}", what(), String::from_utf8_lossy(&output.stderr).trim())))
+    let action = if add { "-I" } else { "-D" };
+    let rest: Vec<&str> = rule.rest.iter().map(String::as_str).collect();
+    program::run(rule.program, &[&["-w", "-t", rule.table, action, rule.chain], &rest[..]].concat()).map(drop)
 }

@@ -1,0 +1,19 @@
+//! Programs of others that are asked to do something.
+
+use std::process::{Command, Stdio};
+
+use crate::error::{Doing, Error, Kind, Result};
+
+/// Runs a program to its end, with /dev/null as its input, and returns what it wrote to standard output.
+///
+/// # Errors
+/// It cannot be run, or its status is not 0: then with its words, and what it wrote to standard error.
+pub fn run(program: &str, words: &[&str]) -> Result<String> {
+    let what = || format!("{program} {}", words.join(" "));
+    let output = Command::new(program).args(words).stdin(Stdio::null()).output().doing(what)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(Error::new(Kind::Failed, format!("{}: {said}", what())))
+}
