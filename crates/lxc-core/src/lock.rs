@@ -57,7 +57,16 @@ pub enum Creation {
 pub fn creation(directory: &Path) -> Result<Creation> {
     let path = directory.join(PARTIAL);
     let what = || format!("look at {}", path.display());
-    let file = match File::options().read(true).write(true).open(&path) {
+    let open = || File::options().read(true).write(true).open(&path);
+    let opened = match open() {
+        // Upstream's has no mode at all, which keeps out all but root.
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(0o600)).doing(what)?;
+            open()
+        }
+        result => result,
+    };
+    let file = match opened {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Creation::Complete),
         Err(e) => return Err(e).doing(what),
@@ -70,7 +79,7 @@ pub fn creation(directory: &Path) -> Result<Creation> {
 pub fn begin_creation(directory: &Path) -> Result<Lock> {
     let path = directory.join(PARTIAL);
     let what = || format!("create {}", path.display());
-    let file = File::options().read(true).write(true).create_new(true).mode(0o000).open(&path).doing(what)?;
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).doing(what)?;
     lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
     Ok(Lock { _file: file })
 }

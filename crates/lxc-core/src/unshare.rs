@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use lxc_config::{IdKind, IdMap, NamespaceKind};
+use lxc_config::{IdMap, NamespaceKind};
 use lxc_sys::clone::{Cloned, SingleThreaded, clone3, exit_now};
 use lxc_sys::{Errno, socket};
 use rustix::fs::{Mode, OFlags};
@@ -182,49 +182,5 @@ impl Unshared {
             Some(status) => Exit::Status(status),
             None => Exit::Signal(status.terminating_signal().unwrap_or(0)),
         })
-    }
-}
-
-/// The first range of subordinate ids of a user, by login name, in the text of /etc/subuid or /etc/subgid (subuid(5)),
-/// mapped at 0.
-pub fn subordinate(text: &str, login: &str, kind: IdKind) -> Option<IdMap> {
-    text.lines().find_map(|line| {
-        let mut fields = line.trim().split(':');
-        let (name, first, count) = (fields.next()?, fields.next()?, fields.next()?);
-        let of_user = name == login && fields.next().is_none();
-        let map = IdMap { kind, ns_id: 0, host_id: first.parse().ok()?, count: count.parse().ok()? };
-        (of_user && map.count > 0).then_some(map)
-    })
-}
-
-/// The first id inside, from 0, that a map leaves free.
-pub fn first_free(map: &[IdMap], kind: IdKind) -> u64 {
-    let mut free = 0;
-    while let Some(taken) = map.iter().find(|m| m.kind == kind && free >= m.ns_id && free - m.ns_id < m.count)
-    {
-        free = taken.ns_id + taken.count;
-    }
-    free
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_a_user() {
-        let text = "# none\nother:1:2\nme:100000:0\nme:200000:65536\nme:300000:1\n1000:5:5\n";
-        let found = subordinate(text, "me", IdKind::Uid).expect("a range");
-        assert_eq!((found.ns_id, found.host_id, found.count), (0, 200_000, 65536));
-        assert_eq!(subordinate(text, "nobody", IdKind::Gid), None);
-    }
-
-    #[test]
-    fn free_ids() {
-        let map = |ns_id, count| IdMap { kind: IdKind::Uid, ns_id, host_id: 1, count };
-        assert_eq!(first_free(&[], IdKind::Uid), 0);
-        assert_eq!(first_free(&[map(10, 5), map(0, 10)], IdKind::Uid), 15);
-        assert_eq!(first_free(&[map(1, 5)], IdKind::Uid), 0);
-        assert_eq!(first_free(&[map(0, 5)], IdKind::Gid), 0);
     }
 }

@@ -2,7 +2,9 @@
 
 use lxc_config::{IdKind, IdMap, NamespaceKind};
 use lxc_core::plan::namespaces::flag;
-use lxc_core::unshare::{Unshare, first_free, subordinate};
+use lxc_core::plan::Subordinate;
+use lxc_core::plan::identity::first_free;
+use lxc_core::unshare::Unshare;
 
 use super::unshare::{c_strings, environment};
 use crate::context::{Context, refuse};
@@ -40,10 +42,9 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         );
     }
     if map.is_empty() {
-        let login = login();
-        for (kind, file) in [(IdKind::Uid, "/etc/subuid"), (IdKind::Gid, "/etc/subgid")] {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            let Some(range) = login.as_deref().and_then(|login| subordinate(&text, login, kind)) else {
+        let given = Subordinate::of_caller();
+        for kind in [IdKind::Uid, IdKind::Gid] {
+            let Some(range) = given.first(kind) else {
                 context.error("Failed to find subuid or subgid allocation");
                 eprintln!("lxc-usernsexec: hint: give ids by -m, or usermod --add-subuids and --add-subgids");
                 return Ok(1);
@@ -85,14 +86,6 @@ fn parse(text: &str) -> Option<Vec<IdMap>> {
     let (ns_id, host_id, count) = (number()?, number()?, number()?);
     let line = |&kind: &IdKind| IdMap { kind, ns_id, host_id, count };
     fields.next().is_none().then(|| kinds.iter().map(line).collect())
-}
-
-/// The name of the user who runs this.
-fn login() -> Option<String> {
-    let own = rustix::process::getuid().as_raw().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    let line = users.lines().find(|l| l.split(':').nth(2) == Some(&own))?;
-    line.split(':').next().map(String::from)
 }
 
 #[cfg(test)]

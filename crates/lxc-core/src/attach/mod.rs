@@ -18,6 +18,7 @@ use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::cgroup::attach::AttachGroups;
+use crate::cgroup::scope;
 use crate::cgroup::group;
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result, strerror};
@@ -148,7 +149,7 @@ impl Container {
     pub fn attach_start(&self, options: &Options, payload: &Payload) -> Result<Attached> {
         let context = self.attach_context(options)?;
         let (ours, theirs) = socket::pair(SocketType::SEQPACKET).doing(|| "make a socket pair")?;
-        let transient = match make_transient(&context)? {
+        let transient = match make_transient(&context, &self.client())? {
             Fork::Child(alone) => {
                 drop(ours);
                 exit_now(transient(alone, &context, options, payload, &theirs))
@@ -347,7 +348,7 @@ fn open_terminal(client: &Client) -> Result<Pty> {
 }
 
 /// The transient process, born in the container's cgroup v2 where this process may clone.
-fn make_transient(context: &Context) -> Result<Fork> {
+fn make_transient(context: &Context, client: &Client) -> Result<Fork> {
     let what = || "make the transient process";
     let Some(unified) = &context.groups.unified else { return fork().doing(what) };
     match SingleThreaded::check().and_then(|alone| clone3(alone, 0, Some(unified.as_fd()))) {
@@ -357,12 +358,31 @@ fn make_transient(context: &Context) -> Result<Fork> {
         Err(e) => {
             log::debug!("clone into the container's cgroup: {e}; moving there instead");
             let made = fork().doing(what)?;
-            if let Fork::Parent(pid) = &made {
-                context.groups.migrate(*pid)?;
+            if let Fork::Parent(pid) = &made
+                && let Err(e) = migrate(context, client, *pid)
+            {
+                let _ = signal::send(*pid, libc::SIGKILL);
+                let _ = rustix::process::waitpid(Some(*pid), rustix::process::WaitOptions::empty());
+                return Err(e);
             }
             Ok(made)
         }
     }
+}
+
+/// Moves a process to the container's cgroup v2. An ordinary user may not move one from another session: there the
+/// user's systemd brings it into the container's scope first.
+fn migrate(context: &Context, client: &Client, pid: Pid) -> Result<()> {
+    let refused = match context.groups.migrate(pid) {
+        Err(e) if matches!(e.errno(), Some(Errno::ACCESS | Errno::PERM)) => e,
+        result => return result,
+    };
+    let Some(unit) = client.systemd_scope() else {
+        return Err(refused
+            .with_hint("the cgroup of this session and the container's are not both this user's: use -e CGROUP"));
+    };
+    scope::attach(&unit, pid)?;
+    context.groups.migrate(pid)
 }
 
 /// The transient process: cgroups, namespaces, then the attached process as a sibling.

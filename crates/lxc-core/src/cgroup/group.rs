@@ -183,6 +183,12 @@ impl GroupSet {
             }
         }
     }
+
+    /// Whether all are gone when what the caller may remove is removed.
+    pub fn try_remove(&self, layout: &Layout) -> bool {
+        let gone = |g: &Group| remove_tree(&layout.hierarchies[g.hierarchy], &g.path).is_ok();
+        self.groups.iter().filter(|g| !gone(g)).count() == 0
+    }
 }
 
 /// Moves the calling, single-threaded process into v1 cgroups whose `tasks` files are open. A write

@@ -8,6 +8,10 @@ use super::group::GroupSet;
 use super::layout::{Layout, Version, read_at, write_at};
 use crate::error::{Doing, Error, Result};
 
+/// How an ordinary user comes to one.
+const NO_CGROUP: &str = "an ordinary user gets one from systemd, in a session (pam_systemd) or with \
+                         `loginctl enable-linger`; the log says why not";
+
 /// The controller of a file: the text before its first dot.
 pub fn controller_of(item: &str) -> &str {
     item.split('.').next().unwrap_or(item)
@@ -58,6 +62,10 @@ pub fn apply_v2(layout: &Layout, set: &GroupSet, items: &[(String, String)]) -> 
         return Ok(());
     }
     for (item, value) in items.iter().filter(|(i, _)| !i.starts_with("devices.")) {
+        if set.groups.is_empty() {
+            return Err(Error::unsupported(format!("lxc.cgroup2.{item} = {value}: the container has no cgroup"))
+                .with_hint(NO_CGROUP));
+        }
         for group in &set.groups {
             let hierarchy = &layout.hierarchies[group.hierarchy];
             let hint = || {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags};
 
+use super::scope::Scope;
 use crate::error::{Doing, Error, Result};
 use crate::protocol::wire::CgroupLayoutNumber;
 
@@ -47,6 +48,8 @@ pub struct Layout {
     pub hierarchies: Vec<Hierarchy>,
     /// Arrangement.
     pub kind: CgroupLayoutNumber,
+    /// The scope of systemd's that the containers of this layout are in.
+    pub scope: Option<Scope>,
 }
 
 impl Layout {
@@ -67,6 +70,11 @@ impl Layout {
 /// # Errors
 /// A controller of `only` is in no hierarchy.
 pub fn detect(relative: bool, only: Option<&str>) -> Result<Layout> {
+    detect_in(None, relative, only)
+}
+
+/// The same, where the calling process is in a scope of its own.
+pub fn detect_in(scope: Option<Scope>, relative: bool, only: Option<&str>) -> Result<Layout> {
     let privileged = rustix::process::geteuid().is_root();
     let file = if privileged && !relative { "/proc/1/cgroup" } else { "/proc/self/cgroup" };
     let text = crate::files::read_text(file).doing(|| format!("read {file}"))?;
@@ -80,7 +88,9 @@ pub fn detect(relative: bool, only: Option<&str>) -> Result<Layout> {
             continue;
         };
         let mut base = path.trim_start_matches('/');
-        if !relative {
+        if let Some(scope) = &scope {
+            base = &scope.cgroup;
+        } else if !relative {
             base = base.strip_suffix("init.scope").unwrap_or(base).trim_end_matches('/');
         }
         let found = if controllers.is_empty() {
@@ -111,7 +121,7 @@ pub fn detect(relative: bool, only: Option<&str>) -> Result<Layout> {
         (true, false) => CgroupLayoutNumber::Legacy,
         _ => CgroupLayoutNumber::Unified,
     };
-    Ok(Layout { hierarchies, kind })
+    Ok(Layout { hierarchies, kind, scope })
 }
 
 /// Opens `mount/base` if the mount has the magic and is writable.

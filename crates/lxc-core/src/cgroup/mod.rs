@@ -12,6 +12,7 @@ pub mod freezer;
 pub mod group;
 pub mod items;
 pub mod layout;
+pub mod scope;
 
 pub use group::{Group, GroupSet};
 pub use layout::{Hierarchy, Layout, Version};

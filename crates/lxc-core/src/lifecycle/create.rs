@@ -1,20 +1,17 @@
 //! Creating: all or nothing. A directory that holds a `partial` file without a lock is what a
 //! killed creation leaves; lxc-destroy removes it.
 
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
-use lxc_sys::clone::{Cloned, SingleThreaded, clone3, exit_now};
-use rustix::process::{WaitId, WaitIdOptions};
+use lxc_config::IdKind;
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
-use crate::mount::pivot;
-use crate::plan::Identity;
-use crate::spawn::channel::{self, Message};
-use crate::spawn::finish;
-use crate::spawn::id_maps::write_maps_of;
-use crate::storage::remove_directory;
+use crate::plan::{Identity, Subordinate};
+use crate::spawn::isolated::{isolated, with_ids_of};
+use crate::storage::remove::{remove_directory, remove_directory_except};
 use crate::template::{Request, Template};
 
 /// What is created.
@@ -38,6 +35,7 @@ impl Container {
     pub fn create(&mut self, options: &CreateOptions) -> Result<()> {
         let directory = self.directory();
         let creation = lock::creation(&directory)?;
+        let identity = self.identity_for_files()?;
         if self.config_path().exists() && creation == lock::Creation::Complete {
             return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
         }
@@ -47,38 +45,54 @@ impl Container {
             return Err(Error::invalid(format!("{} is being created by another process", self.name())));
         }
         if creation == lock::Creation::Incomplete {
-            remove_directory(&directory, true).doing(|| "remove the remains of an interrupted creation")?;
+            with_ids_of(&identity, || remove_directory(&directory, true))
+                .doing(|| "remove the remains of an interrupted creation")?;
         }
         make_directory(&directory)?;
-        let result = self.fill(&directory, options);
+        let result = self.fill(&directory, options, &identity);
         if result.is_err() {
             // What was there before this call is the user's.
             let keep: &[&str] = if existed { &["rootfs"] } else { &[] };
-            if let Err(e) = crate::storage::remove::remove_directory_except(&directory, true, keep) {
+            if let Err(e) = with_ids_of(&identity, || remove_directory_except(&directory, true, keep)) {
                 log::warn!("{e}");
             }
         }
         result
     }
 
-    fn fill(&mut self, directory: &Path, options: &CreateOptions) -> Result<()> {
-        let partial = lock::begin_creation(directory)?;
+    /// Whose files the container's are.
+    ///
+    /// # Errors
+    /// The caller is an ordinary user, and may not have what is mapped.
+    fn identity_for_files(&self) -> Result<Identity> {
         let identity = Identity::resolve(&self.config.values)?;
+        if !rustix::process::geteuid().is_root() {
+            let given = Subordinate::of_caller();
+            if !identity.is_mapped() {
+                return Err(given.nothing_mapped());
+            }
+            given.check(&identity)?;
+        }
+        Ok(identity)
+    }
+
+    fn fill(&mut self, directory: &Path, options: &CreateOptions, identity: &Identity) -> Result<()> {
+        let partial = lock::begin_creation(directory)?;
         if let Some(template) = &options.template {
             if template.fills_rootfs() {
                 let rootfs = options.rootfs.clone().unwrap_or_else(|| directory.join("rootfs"));
-                std::fs::create_dir_all(&rootfs).doing(|| format!("create {}", rootfs.display()))?;
+                make_rootfs(&rootfs)?;
                 self.set("lxc.rootfs.path", &format!("dir:{}", rootfs.display()))?;
-                own(&rootfs, &identity)?;
+                own(&rootfs, identity)?;
             }
-            own(directory, &identity)?;
+            own(directory, identity)?;
         }
         self.save()?;
-        own(&self.config_path(), &identity)?;
+        own(&self.config_path(), identity)?;
         if let Some(template) = &options.template {
-            self.run_template(template, options, directory, &identity)?;
+            self.run_template(template, options, directory, identity)?;
             self.finish_config(template, &options.arguments)?;
-            take_back(directory, &self.config_path(), &identity)?;
+            take_back(directory, &self.config_path(), identity)?;
         }
         lock::end_creation(directory, partial)
     }
@@ -96,9 +110,15 @@ impl Container {
             Some(path) => PathBuf::from(path),
             None => directory.join("rootfs"),
         };
+        let ordinary = !rustix::process::geteuid().is_root();
+        let within = if ordinary { identity.with_caller() } else { identity.clone() };
         let mut arguments = options.arguments.clone();
         if let (true, Template::Program(_)) = (identity.is_mapped(), template) {
-            let (uid, gid) = (identity.setup_uid, identity.setup_gid);
+            // Ids for what is not the container's: an ordinary user's own.
+            let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            let inside = within.inside_id(IdKind::Uid, own.0).zip(within.inside_id(IdKind::Gid, own.1));
+            let (uid, gid) =
+                inside.filter(|_| ordinary).unwrap_or((identity.setup_uid, identity.setup_gid));
             arguments.extend([
                 "--mapped-uid".into(),
                 uid.to_string(),
@@ -116,6 +136,10 @@ impl Container {
         let config = self.config_path();
         let work = || -> Result<()> {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+            if ordinary && template.fills_rootfs() {
+                lchown(&rootfs, Some(identity.setup_uid), Some(identity.setup_gid))
+                    .doing(|| format!("own {}", rootfs.display()))?;
+            }
             if let Some(lines) = template.run(&request)? {
                 use std::io::Write;
                 let mut file = std::fs::File::options()
@@ -124,11 +148,11 @@ impl Container {
                     .doing(|| format!("append to {}", config.display()))?;
                 file.write_all(lines.as_bytes()).doing(|| format!("append to {}", config.display()))?;
             }
-            Ok(())
+            if ordinary { let_pass(directory, None, identity.setup_gid) } else { Ok(()) }
         };
         // A layered root file system is mapped as a whole when it is mounted.
-        let mapped = identity.is_mapped() && template.fills_rootfs();
-        isolated(mapped.then_some(identity), work)
+        let mapped = identity.is_mapped() && (template.fills_rootfs() || ordinary);
+        isolated(mapped.then_some(&within), work)
             .map_err(|e| e.during("Failed to create container from template"))
     }
 
@@ -155,89 +179,47 @@ impl Container {
 
 /// The container's directory: its group may write, others have no business there.
 fn make_directory(directory: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     match std::fs::DirBuilder::new().mode(0o770).create(directory) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         result => result.doing(|| format!("create {}", directory.display())),
     }
 }
 
-/// Gives a path to the container's root, so that it can be reached from its user namespace.
+/// The root directory of a container, which all in it may read, whatever the caller's mask says.
+fn make_rootfs(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path).doing(|| format!("create {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .doing(|| format!("set the mode of {}", path.display()))
+}
+
+/// Gives a path to the container's root, so that it can be reached from its user namespace. An ordinary user's files
+/// can be, by whoever is root where the user's own ids are mapped as well.
 fn own(path: &Path, identity: &Identity) -> Result<()> {
-    if !identity.is_mapped() {
+    if !identity.is_mapped() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let (uid, gid) = identity.host_owner();
-    // An ordinary user keeps its own directory and gives access by the group.
-    let uid = rustix::process::geteuid().is_root().then_some(uid);
-    std::os::unix::fs::lchown(path, uid, Some(gid)).doing(|| format!("own {}", path.display()))
+    lchown(path, Some(uid), Some(gid)).doing(|| format!("own {}", path.display()))
 }
 
 /// After the template: whoever has the container's ids must not be able to change its configuration,
-/// which names programs that the host's root runs. The container's root may pass through the directory.
+/// which names programs that the host's root runs.
 fn take_back(directory: &Path, config: &Path, identity: &Identity) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     if !identity.is_mapped() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let (_, gid) = identity.host_owner();
-    std::os::unix::fs::chown(directory, Some(0), Some(gid))
-        .doing(|| format!("own {}", directory.display()))?;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o710))
-        .doing(|| format!("set the mode of {}", directory.display()))?;
-    std::os::unix::fs::lchown(config, Some(0), Some(0)).doing(|| format!("own {}", config.display()))
+    let_pass(directory, Some(0), gid)?;
+    lchown(config, Some(0), Some(0)).doing(|| format!("own {}", config.display()))
 }
 
-/// Runs `work` in a child process with a mount namespace of its own; with `identity` in a user
-/// namespace too, as its root.
-fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let (ours, theirs) = channel::pair()?;
-    let mut flags = libc::CLONE_NEWNS as u64;
-    if identity.is_some() {
-        flags |= libc::CLONE_NEWUSER as u64;
-    }
-    let cloned = SingleThreaded::check()
-        .and_then(|alone| clone3(alone, flags, None))
-        .doing(|| "make a process for the template")?;
-    let (pid, pidfd) = match cloned {
-        Cloned::Child(_) => {
-            drop(ours);
-            let run = || -> Result<()> {
-                if let Some(identity) = identity {
-                    theirs.receive()?;
-                    finish::set_ids(identity.setup_uid, identity.setup_gid, Some(&[]))?;
-                }
-                pivot::isolate()?;
-                work()
-            };
-            exit_now(match run() {
-                Ok(()) => 0,
-                Err(e) => {
-                    let _ = theirs.send(&Message::Failed(e));
-                    1
-                }
-            })
-        }
-        Cloned::Parent(pid, pidfd) => (pid, pidfd),
-    };
-    drop(theirs);
-    let mapped = match identity {
-        Some(identity) => write_maps_of(pid, identity).and_then(|()| ours.send(&Message::Go(0))),
-        None => Ok(()),
-    };
-    let said = match mapped {
-        Ok(()) => ours.receive(),
-        Err(e) => {
-            let _ = lxc_sys::signal::send(pid, libc::SIGKILL);
-            Err(e)
-        }
-    };
-    let status =
-        rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd)), WaitIdOptions::EXITED)
-            .doing(|| "wait for the template")?;
-    match said? {
-        Some(Message::Failed(e)) => Err(e),
-        _ if status.as_ref().and_then(|s| s.exit_status()) == Some(0) => Ok(()),
-        _ => Err(Error::new(Kind::Failed, "the process of the template died")),
-    }
+/// The container's root may pass through the directory, and nobody else: a program in it that runs with its owner's
+/// rights is out of reach.
+fn let_pass(directory: &Path, uid: Option<u32>, gid: u32) -> Result<()> {
+    lchown(directory, uid, Some(gid)).doing(|| format!("own {}", directory.display()))?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o710))
+        .doing(|| format!("set the mode of {}", directory.display()))
 }

@@ -8,6 +8,8 @@ use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
 use crate::lock;
+use crate::plan::Identity;
+use crate::spawn::isolated::with_ids_of;
 use crate::state::State;
 use crate::storage::remove::{refuse_mounts, remove_directory_except};
 
@@ -47,15 +49,20 @@ impl Container {
         {
             refuse_mounts(path)?;
         }
+        let identity = Identity::resolve(values).unwrap_or_default();
+        with_ids_of(&identity, || self.remove_files(&directory, creation))
+    }
+
+    fn remove_files(&self, directory: &Path, creation: lock::Creation) -> Result<()> {
         // From here on a kill leaves something that is known to be remains.
         let mark = match creation {
-            lock::Creation::Complete if directory.is_dir() => Some(lock::begin_creation(&directory)?),
+            lock::Creation::Complete if directory.is_dir() => Some(lock::begin_creation(directory)?),
             _ => None,
         };
-        self.remove_rootfs(&directory)?;
-        remove_directory_except(&directory, true, &["snaps", lock::PARTIAL])?;
+        self.remove_rootfs(directory)?;
+        remove_directory_except(directory, true, &["snaps", lock::PARTIAL])?;
         drop(mark);
-        remove_directory_except(&directory, true, &["snaps"])
+        remove_directory_except(directory, true, &["snaps"])
     }
 
     /// Removes all snapshots.

@@ -12,6 +12,7 @@ use rustix::process::{Pid, WaitOptions, getpid};
 
 use super::successor::leave_and_remove;
 use super::{Begin, ReportEnd, ReportReader, StartFailure, report_pair, supervise};
+use crate::cgroup::scope::{self, Scope};
 use crate::cgroup::{GroupSet, Layout, group, layout};
 use crate::error::{Doing, Error, Result};
 use crate::log;
@@ -21,7 +22,10 @@ use crate::spawn::ahead;
 /// The cgroups of a monitor, which the calling process has joined as far as it can cheaply: all v1
 /// hierarchies. The v2 one is left to [`clone3`].
 pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, GroupSet)> {
-    let layout = layout::detect(plan.cgroups.relative, only)?;
+    let layout = layout::detect_in(own_scope(plan), plan.cgroups.relative, only)?;
+    if layout.hierarchies.is_empty() {
+        ::log::warn!("no cgroup here is writable for this user: the container runs in the caller's, without limits");
+    }
     let groups = GroupSet::create(&layout, &plan.cgroups.monitor)?;
     match groups.enable_controllers(&layout).and_then(|()| group::join(&groups.v1_tasks()?)) {
         Ok(()) => Ok((layout, groups)),
@@ -30,6 +34,21 @@ pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, G
             group::leave(&layout, &groups, &plan.cgroups.pivot, false);
             groups.remove(&layout);
             Err(e)
+        }
+    }
+}
+
+/// An ordinary user's systemd gives a cgroup below which others can be made. Where there is none the caller's own may do,
+/// or none.
+fn own_scope(plan: &Plan) -> Option<Scope> {
+    if plan.cgroups.relative || !scope::is_wanted() {
+        return None;
+    }
+    match scope::enter(&plan.name) {
+        Ok(scope) => Some(scope),
+        Err(e) => {
+            ::log::warn!("no scope of systemd for the container: {e}");
+            None
         }
     }
 }

@@ -52,8 +52,10 @@ pub fn answer(running: &mut Running<'_>, mut request: Request) -> Reply {
         Command::GetCgroupCtx => cgroup_ctx(running, &request.payload),
         Command::GetCgroupFd => cgroup_fd(running, &request.payload, false),
         Command::GetLimitCgroupFd => cgroup_fd(running, &request.payload, true),
-        // Containers of this monitor are not in a scope of their own.
-        Command::GetSystemdScope => Reply::errno(Errno::INVAL),
+        Command::GetSystemdScope => match &running.layout.scope {
+            Some(scope) => Reply::payload(wire::encode_string(&scope.unit)),
+            None => Reply::errno(Errno::INVAL),
+        },
     }
 }
 

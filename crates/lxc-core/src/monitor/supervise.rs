@@ -7,7 +7,7 @@ use std::path::Path;
 use lxc_config::{HookType, NamespaceKind};
 use lxc_sys::process;
 use lxc_sys::signal::{self, SignalSet};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Uid};
 use rustix::process::{Pid, PidfdFlags};
 
 use super::console::Console;
@@ -22,10 +22,11 @@ use crate::log;
 use crate::lsm::apparmor::Loaded;
 use crate::mount::tree;
 use crate::plan::namespaces::ShareSource;
-use crate::plan::{Plan, Storage, locate};
+use crate::plan::{Identity, Plan, Storage, locate};
 use crate::protocol::Client;
 use crate::spawn::ahead::Ahead;
 use crate::spawn::child::Inputs;
+use crate::spawn::isolated::with_ids_of;
 use crate::spawn::{Spawned, spawn};
 use crate::state::State;
 use crate::terminal::pty::Pty;
@@ -135,6 +136,27 @@ fn pin_rootfs(plan: &Plan) -> Option<OwnedFd> {
     }
 }
 
+/// Terminals of the host become the container's. Their group stays what devpts gave, that of terminals, unless it is an
+/// ordinary user who gives them: in a user namespace only files can be given away whose ids are both mapped.
+fn give_terminals<'a>(identity: &Identity, terminals: impl Iterator<Item = &'a Pty>) -> Result<()> {
+    let what = || "own the console";
+    let terminals: Vec<&Pty> = terminals.collect();
+    if rustix::process::geteuid().is_root() || !identity.is_mapped() {
+        let uid = Uid::from_raw(identity.host_owner().0);
+        return terminals.iter().try_for_each(|t| rustix::fs::fchown(&t.pty, Some(uid), None).doing(what));
+    }
+    if terminals.is_empty() {
+        return Ok(());
+    }
+    for terminal in &terminals {
+        rustix::fs::fchown(&terminal.pty, None, Some(rustix::process::getegid())).doing(what)?;
+    }
+    with_ids_of(identity, || {
+        let uid = Uid::from_raw(identity.setup_uid);
+        terminals.iter().try_for_each(|t| rustix::fs::fchown(&t.pty, Some(uid), None).doing(what))
+    })
+}
+
 impl Monitor<'_> {
     /// From STARTING to the end of init, and taking down.
     fn turn(&mut self, listener: &mut Option<OwnedFd>, report: &mut Option<ReportEnd>) -> Result<Turn> {
@@ -225,12 +247,7 @@ impl Monitor<'_> {
         // The host's devpts serves where the container has none, or none for its console.
         let console = (plan.console && plan.console_is_hosts()).then(Pty::open_host).transpose()?;
         let ttys = (0..plan.host_ttys()).map(|_| Pty::open_host()).collect::<Result<Vec<_>>>()?;
-        // The group stays what devpts gave: that of terminals.
-        let (uid, _) = plan.identity.host_owner();
-        for pty in console.iter().chain(&ttys) {
-            let uid = rustix::fs::Uid::from_raw(uid);
-            rustix::fs::fchown(&pty.pty, Some(uid), None).doing(|| "own the console")?;
-        }
+        give_terminals(&plan.identity, console.iter().chain(&ttys))?;
         let share = self.shared_namespaces()?;
         let mut payload = GroupSet::create(&self.layout, &plan.cgroups.payload)?;
         let mut pin = None;
@@ -251,7 +268,7 @@ impl Monitor<'_> {
         }) {
             Ok(s) => s,
             Err(e) => {
-                payload.remove(&self.layout);
+                self.remove_payload(&payload);
                 return Err(e);
             }
         };
@@ -347,6 +364,19 @@ impl Monitor<'_> {
             .collect()
     }
 
+    /// An ordinary user may not remove what the container's root has made below its cgroups.
+    fn remove_payload(&self, payload: &GroupSet) {
+        let remove = || {
+            payload.remove(&self.layout);
+            Ok(())
+        };
+        if !payload.try_remove(&self.layout)
+            && let Err(e) = with_ids_of(&self.plan.identity, remove)
+        {
+            ::log::warn!("remove the container's cgroups: {e}");
+        }
+    }
+
     /// The end phase (spec: life cycle, 4.1). Returns whether the container starts again.
     fn end(
         &mut self,
@@ -378,7 +408,7 @@ impl Monitor<'_> {
             }
         };
         logged(hooks.run(HookType::Stop, self.plan.hooks(HookType::Stop), &namespaces));
-        payload.remove(&self.layout);
+        self.remove_payload(&payload);
         if reboot {
             self.publisher.state(State::Stopped);
             self.clients.notify(&name, State::Stopped);
@@ -408,7 +438,9 @@ impl Monitor<'_> {
             profile.remove();
         }
         if self.plan.values.ephemeral
-            && let Err(e) = crate::storage::remove_directory(&self.plan.directory(), true)
+            && let Err(e) = with_ids_of(&self.plan.identity, || {
+                crate::storage::remove_directory(&self.plan.directory(), true)
+            })
         {
             ::log::error!("remove the ephemeral container: {e}");
         }

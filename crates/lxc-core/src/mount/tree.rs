@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use lxc_config::mount_entry as m;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
 };
@@ -17,6 +17,44 @@ pub fn make(plan: &RootfsPlan) -> Result<OwnedFd> {
     let tree = match &plan.storage {
         Storage::Dir(path) => clone_tree(path)?,
         Storage::Overlay { lower, upper, work } => overlay(lower, upper, work, &plan.options.data)?,
+    };
+    apply_options(tree, plan)
+}
+
+/// The directories of a root file system, found by somebody who may pass where its root may not.
+#[derive(Debug)]
+pub struct Found(Vec<OwnedFd>);
+
+/// Opens the directories of a root file system.
+pub fn find(plan: &RootfsPlan) -> Result<Found> {
+    let open = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).doing(|| format!("open {}", path.display()))
+    };
+    let found = match &plan.storage {
+        Storage::Dir(path) => vec![open(path)?],
+        Storage::Overlay { lower, upper, work } => {
+            let all = lower.iter().chain([upper, work]);
+            all.map(|path| open(path)).collect::<Result<_>>()?
+        }
+    };
+    Ok(Found(found))
+}
+
+/// Makes the mount of directories that were found, in the mount namespace in which they were.
+pub fn make_of(plan: &RootfsPlan, found: &Found) -> Result<OwnedFd> {
+    let tree = match (&plan.storage, &*found.0) {
+        (Storage::Dir(path), [dir]) => {
+            let flags = CLONE_ALL | OpenTreeFlags::AT_EMPTY_PATH;
+            rustix::mount::open_tree(dir, "", flags)
+                .doing(|| format!("clone the mount of {}", path.display()))?
+        }
+        (_, [lower @ .., upper, work]) => {
+            let path = |fd: &OwnedFd| std::path::PathBuf::from(crate::rootfs::fd_path(fd.as_fd()));
+            let lower: Vec<_> = lower.iter().map(path).collect();
+            overlay(&lower, &path(upper), &path(work), &plan.options.data)?
+        }
+        _ => return Err(Error::invalid("the root file system has no directory")),
     };
     apply_options(tree, plan)
 }
@@ -52,11 +90,14 @@ fn attributes(flags: u64) -> u64 {
     .fold(0, |all, (_, attribute)| all | attribute)
 }
 
+/// Of a mount, with what is mounted below it.
+const CLONE_ALL: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_RECURSIVE);
+
 /// A detached copy of a directory's mount, with what is mounted below it.
 pub fn clone_tree(path: &Path) -> Result<OwnedFd> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    rustix::mount::open_tree(CWD, path, flags).doing(|| format!("clone the mount of {}", path.display()))
+    rustix::mount::open_tree(CWD, path, CLONE_ALL).doing(|| format!("clone the mount of {}", path.display()))
 }
 
 /// What a mount entry with `idmap=` shows, attached nowhere yet: a copy of the source's mount with the flags of the
@@ -103,8 +144,7 @@ fn overlay(lower: &[std::path::PathBuf], upper: &Path, work: &Path, data: &str) 
         if text.len() <= MAX_STRING {
             return Ok(text);
         }
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .doing(|| format!("open {}", path.display()))?;
         let text = crate::rootfs::fd_path(fd.as_fd());
         held.push(fd);

@@ -5,6 +5,7 @@ use std::path::Path;
 use lxc_config::Values;
 
 use super::label::UNCONFINED;
+use super::subordinate::Subordinate;
 
 /// Facts about AppArmor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Host {
     pub cgroup_namespaces: bool,
     /// Highest capability of the kernel.
     pub last_capability: u32,
+    /// What an ordinary user may map; nothing for root, and where nothing is mapped.
+    pub subordinate: Option<Subordinate>,
     /// AppArmor, where it is enabled.
     pub apparmor: Option<AppArmorHost>,
     /// SELinux is enabled.
@@ -81,8 +84,11 @@ impl Host {
     /// Looks at the running host, as far as a container with these values depends on it.
     pub fn detect(values: &Values, cgroup_pattern: Option<String>) -> Host {
         let confines = !matches!(values.apparmor.profile.as_deref(), Some("unchanged" | UNCONFINED));
+        let euid = rustix::process::geteuid();
+        let maps = !euid.is_root() && !values.idmap.is_empty();
         Host {
-            euid: rustix::process::geteuid().as_raw(),
+            euid: euid.as_raw(),
+            subordinate: maps.then(Subordinate::of_caller),
             egid: rustix::process::getegid().as_raw(),
             cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
             last_capability: crate::files::read_text("/proc/sys/kernel/cap_last_cap")
@@ -101,6 +107,7 @@ impl Host {
         Host {
             euid: 0,
             egid: 0,
+            subordinate: None,
             cgroup_namespaces: true,
             last_capability: 40,
             apparmor: None,

@@ -72,6 +72,34 @@ impl Identity {
             .and_then(|m| u32::try_from(m.host_id + (inside - m.ns_id)).ok())
     }
 
+    /// The same, with the caller's own ids mapped as well, each at the first id inside that is free: whoever is root
+    /// there may then give files of the caller's to the container and take them back.
+    pub fn with_caller(&self) -> Identity {
+        let mut identity = self.clone();
+        let own = [
+            (IdKind::Uid, rustix::process::geteuid().as_raw()),
+            (IdKind::Gid, rustix::process::getegid().as_raw()),
+        ];
+        for (kind, id) in own {
+            let host_id = u64::from(id);
+            let covers = |m: &IdMap| m.kind == kind && host_id >= m.host_id && host_id - m.host_id < m.count;
+            if !identity.map.iter().any(covers) {
+                let ns_id = first_free(&identity.map, kind);
+                identity.map.push(IdMap { kind, ns_id, host_id, count: 1 });
+            }
+        }
+        identity
+    }
+
+    /// The id inside of an id of the host.
+    pub fn inside_id(&self, kind: IdKind, outside: u32) -> Option<u32> {
+        let outside = u64::from(outside);
+        self.map
+            .iter()
+            .find(|m| m.kind == kind && outside >= m.host_id && outside - m.host_id < m.count)
+            .and_then(|m| u32::try_from(m.ns_id + (outside - m.host_id)).ok())
+    }
+
     /// Uid and gid on the host that own what is made for the container's root.
     pub fn host_owner(&self) -> (u32, u32) {
         (
@@ -87,7 +115,17 @@ impl Identity {
     }
 }
 
-fn letter(kind: IdKind) -> char {
+/// The first id inside, from 0, that a map leaves free.
+pub fn first_free(map: &[IdMap], kind: IdKind) -> u64 {
+    let mut free = 0;
+    while let Some(taken) = map.iter().find(|m| m.kind == kind && free >= m.ns_id && free - m.ns_id < m.count)
+    {
+        free = taken.ns_id + taken.count;
+    }
+    free
+}
+
+pub(crate) fn letter(kind: IdKind) -> char {
     match kind {
         IdKind::Uid => 'u',
         IdKind::Gid => 'g',
@@ -128,6 +166,15 @@ mod tests {
         let map =
             |&(kind, ns_id, host_id, count): &(IdKind, u64, u64, u64)| IdMap { kind, ns_id, host_id, count };
         Values { idmap: lines.iter().map(map).collect(), ..Values::default() }
+    }
+
+    #[test]
+    fn free_ids() {
+        let map = |ns_id, count| IdMap { kind: IdKind::Uid, ns_id, host_id: 1, count };
+        assert_eq!(first_free(&[], IdKind::Uid), 0);
+        assert_eq!(first_free(&[map(10, 5), map(0, 10)], IdKind::Uid), 15);
+        assert_eq!(first_free(&[map(1, 5)], IdKind::Uid), 0);
+        assert_eq!(first_free(&[map(0, 5)], IdKind::Gid), 0);
     }
 
     #[test]

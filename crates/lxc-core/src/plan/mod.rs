@@ -13,6 +13,7 @@ pub mod limits;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
+pub mod subordinate;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use identity::Identity;
 use label::LabelPlan;
 pub use mounts::{MountPlan, RootfsPlan, Storage};
 pub use namespaces::Namespaces;
+pub use subordinate::Subordinate;
 
 /// How the container is started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,6 +112,7 @@ impl Plan {
         let plan = || -> Result<Plan> {
             refuse_other_issues(values, host)?;
             let identity = Identity::resolve(values)?;
+            host.subordinate.as_ref().map_or(Ok(()), |ids| ids.check(&identity))?;
             let namespaces = Namespaces::resolve(values, lxcpath, host)?;
             let rootfs = RootfsPlan::resolve(values)?;
             let mounts = mounts::resolve(values, lxcpath, name, rootfs.as_ref())?;

@@ -239,6 +239,11 @@ impl Client {
         self.ask_fd(Command::GetLimitCgroup2Fd)
     }
 
+    /// The unit of systemd that the container's cgroups are in; `None` where there is none, or the server knows of none.
+    pub fn systemd_scope(&self) -> Option<String> {
+        self.ask_string(Command::GetSystemdScope, &[]).ok().filter(|unit| !unit.is_empty())
+    }
+
     /// Asks for the directories of all the container's cgroups.
     pub fn begin_cgroup_ctx(&self) -> Pending {
         self.begin(Command::GetCgroupCtx, 0, &wire::cgroup_ctx_request())

@@ -5,6 +5,7 @@ pub mod channel;
 pub mod child;
 pub mod finish;
 pub mod id_maps;
+pub mod isolated;
 pub mod parent;
 pub mod script;
 pub mod small_init;

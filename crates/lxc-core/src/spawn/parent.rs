@@ -10,13 +10,14 @@ use lxc_config::{HookType, NamespaceKind, NetType};
 use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{Errno, signal, socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags};
 use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::channel::{self, Channel, Message, Role};
 use super::child::{self, Inputs, write_proc};
 use super::id_maps::write_maps_of;
+use super::isolated::with_ids_of;
 use super::script::{meetings, needed_steps};
 use crate::cgroup::devices::DeviceFilter;
 use crate::cgroup::{GroupSet, Layout, Version, items, layout, layout::delegated_files};
@@ -316,15 +317,25 @@ pub fn write_id_maps(parent: &mut Parent<'_>) -> Result<()> {
 
 /// The container may manage what is below its cgroups (spec: cgroups, section 5).
 pub fn chown_cgroups(parent: &mut Parent<'_>) -> Result<()> {
-    let (_, gid) = parent.plan.identity.host_owner();
-    let (uid, gid) = (Some(rustix::process::geteuid()), Some(Gid::from_raw(gid)));
+    let identity = &parent.plan.identity;
+    if parent.payload.groups.is_empty() {
+        return Ok(());
+    }
+    let ordinary = !rustix::process::geteuid().is_root();
+    let gid = if ordinary { identity.setup_gid } else { identity.host_owner().1 };
+    with_ids_of(identity, || {
+        own_groups(parent.payload, Gid::from_raw(gid));
+        Ok(())
+    })
+}
+
+/// The owner stays whoever started the container. Files differ with the kernel; what is missing needs no owner.
+fn own_groups(payload: &GroupSet, gid: Gid) {
     let delegated = delegated_files();
-    for group in &parent.payload.groups {
+    for group in &payload.groups {
         for dir in std::iter::once(&group.limit_dir).chain(&group.inner_dir) {
             let own = |file: &str, mode: u32| {
-                let uid = uid.map(|u| Uid::from_raw(u.as_raw()));
-                // Files differ with the kernel; what is missing needs no owner.
-                let _ = rustix::fs::chownat(dir, file, uid, gid, AtFlags::empty());
+                let _ = rustix::fs::chownat(dir, file, None, Some(gid), AtFlags::empty());
                 let _ = rustix::fs::chmodat(dir, file, Mode::from_raw_mode(mode), AtFlags::empty());
             };
             own(".", 0o775);
@@ -334,7 +345,6 @@ pub fn chown_cgroups(parent: &mut Parent<'_>) -> Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 /// The user namespace that `idmap=` takes the map from.
@@ -441,6 +451,12 @@ pub fn v1_devices(parent: &mut Parent<'_>) -> Result<()> {
 /// lxc.cgroup2.devices.*
 pub fn v2_devices(parent: &mut Parent<'_>) -> Result<()> {
     if !parent.layout.is_unified() {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        // It takes CAP_BPF on the host. A container of an ordinary user makes no devices, and opens none that the
+        // user may not.
+        log::info!("lxc.cgroup2.devices.* has no effect in containers of ordinary users");
         return Ok(());
     }
     let mut rules = Vec::new();

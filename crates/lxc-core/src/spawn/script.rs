@@ -96,6 +96,7 @@ pub static SCRIPT: &[Entry] = &[
             monitor("id-map mount entries", has_idmapped_entries, parent::idmap_entries),
         ],
     ),
+    step("find the root file system", child::finds_rootfs, child::find_rootfs),
     step("become the container's root", mapped, child::become_root),
     step("new network namespace", |p| new(p, NamespaceKind::Net), child::enter_net),
     step("new cgroup namespace", |p| new(p, NamespaceKind::Cgroup), child::unshare_cgroup),

@@ -61,6 +61,7 @@ pub struct Child<'a> {
     channel: Channel,
     hooks: HookContext,
     root: Option<Root>,
+    found: Option<tree::Found>,
     devpts: Option<OwnedFd>,
     console: Option<Pty>,
     console_is_hosts: bool,
@@ -84,6 +85,7 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
         channel,
         hooks,
         root: None,
+        found: None,
         devpts: None,
         console: None,
         console_is_hosts: false,
@@ -228,6 +230,23 @@ pub fn core_scheduling(_: &mut Child<'_>) -> Result<()> {
     }
 }
 
+/// Whether the child, still with the ids of whoever started it, has to look for the root file system: the path may lead
+/// through directories that the container's root may not pass, and an ordinary user's monitor can clone no mount.
+/// Pre-mount hooks have a say in what is found.
+pub fn finds_rootfs(plan: &Plan) -> bool {
+    plan.identity.is_mapped()
+        && plan.rootfs.is_some()
+        && plan.namespaces.has(NamespaceKind::Mnt)
+        && !rustix::process::geteuid().is_root()
+        && plan.hooks(HookType::PreMount).is_empty()
+}
+
+/// In the new mount namespace, with the ids of the caller: the mounts that are found can be cloned here.
+pub fn find_rootfs(child: &mut Child<'_>) -> Result<()> {
+    child.found = child.plan.rootfs.as_ref().map(tree::find).transpose()?;
+    Ok(())
+}
+
 /// In the new user namespace, whose maps are written: from nobody to its root.
 pub fn become_root(child: &mut Child<'_>) -> Result<()> {
     let identity = &child.plan.identity;
@@ -292,7 +311,10 @@ pub fn mount_rootfs(child: &mut Child<'_>) -> Result<()> {
     };
     let tree = match child.inputs.rootfs_tree.take() {
         Some(tree) => tree,
-        None => tree::make(plan)?,
+        None => match child.found.take() {
+            Some(found) => tree::make_of(plan, &found)?,
+            None => tree::make(plan)?,
+        },
     };
     tree::attach(tree.as_fd(), &plan.mount)?;
     child.root = Some(Root::open(&plan.mount)?);
