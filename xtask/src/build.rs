@@ -49,12 +49,15 @@ pub fn command(options: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// The setuid helper, built beside the program.
+pub const HELPER: &str = "lxc-user-nic";
+
 /// Builds; returns the program, `target/PROFILE/lxc`.
 pub fn build(profile: Profile) -> Result<PathBuf> {
     let triple = shell::host_triple()?;
     let plain = shell::target().join(profile.name()).join("lxc");
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--package", "lxc", "--bin", "lxc", "--profile", profile.name()]);
+    cargo.args(["build", "--package", "lxc", "--package", HELPER, "--bins", "--profile", profile.name()]);
     if !can_link_statically() {
         println!(
             "the C library cannot be linked statically here: {} will be dynamically linked",
@@ -66,8 +69,9 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     // With a target named, flags do not reach build scripts and procedural macros, which must stay dynamic.
     let (variable, flags) = flags(&triple);
     shell::run(cargo.args(["--target", &triple]).env(variable, flags))?;
-    let built = shell::target().join(&triple).join(profile.name()).join("lxc");
-    replace_by_link(&built, &plain)?;
+    let built = shell::target().join(&triple).join(profile.name());
+    replace_by_link(&built.join("lxc"), &plain)?;
+    replace_by_link(&built.join(HELPER), &plain.with_file_name(HELPER))?;
     Ok(plain)
 }
 

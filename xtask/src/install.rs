@@ -1,11 +1,12 @@
 //! The layout of an installation.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build::{Profile, build, replace_by_link};
+use crate::build::{HELPER, Profile, build, replace_by_link};
 use crate::setup::{self, For};
 use crate::shell;
 
@@ -87,12 +88,24 @@ pub fn install(program: &Path, prefix: &Path, final_prefix: &Path) -> Result<()>
     copy_tree(&shell::root().join("share"), &data)?;
     name_directory(&data.join("config"), &final_prefix.join("share/lxc"))?;
     replace_by_link(&installed, &prefix.join("libexec/lxc/lxc-net"))?;
+    install_helper(&program.with_file_name(HELPER), &prefix.join("libexec/lxc").join(HELPER))?;
     install_units(
         &data.join("systemd"),
         &prefix.join("lib/systemd/system"),
         &final_prefix.join("libexec/lxc"),
     )?;
     copy_tree(&shell::root().join("man"), &prefix.join("share/man"))
+}
+
+/// The setuid program: a file of its own, that gets its name when its mode is right.
+fn install_helper(from: &Path, to: &Path) -> Result<()> {
+    let new = to.with_extension("new");
+    let _ = std::fs::remove_file(&new);
+    std::fs::copy(from, &new).with_context(|| format!("copy {} to {}", from.display(), new.display()))?;
+    let mode = if shell::is_root() { 0o4755 } else { 0o755 };
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode))
+        .with_context(|| format!("set the mode of {}", new.display()))?;
+    std::fs::rename(&new, to).with_context(|| format!("rename {}", new.display()))
 }
 
 /// Puts the directory of the data into the configuration files, and adds those of distributions.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use lxc_cli::getopt::{Arg, Opt};
 use lxc_cli::help::all_options;
-use lxc_cli::table::{COMMANDS, Command};
+use lxc_cli::table::{ALIASES, COMMANDS, Command};
 use roff::{Roff, bold, italic, roman};
 
 fn main() -> anyhow::Result<()> {
@@ -23,7 +23,13 @@ fn main() -> anyhow::Result<()> {
         let path = Path::new(man).join("man1").join(format!("lxc-{}.1", command.name));
         files.push((path, command_page(command)));
     }
+    for (alias, name) in ALIASES {
+        let path = Path::new(man).join(format!("man1/lxc-{alias}.1"));
+        files.push((path, format!(".so man1/lxc-{name}.1\n")));
+    }
     files.push((Path::new(man).join("man1/lxc.1"), overview_page()));
+    files.push((Path::new(man).join("man1/lxc-user-nic.1"), helper_page()));
+    files.push((Path::new(man).join("man5/lxc-usernet.5"), usernet_page()));
     files.push((Path::new(man).join("man5/lxc.container.conf.5"), keys_page()));
     files.push((Path::new(man).join("man5/lxc.system.conf.5"), global_page()));
     files.push((Path::new(man).join("man5/lxc.conf.5"), files_page()));
@@ -55,6 +61,51 @@ fn paragraphs(page: &mut Roff, text: &str) {
     for paragraph in text.split("\n\n") {
         page.control("PP", []).text([roman(paragraph)]);
     }
+}
+
+fn helper_page() -> String {
+    let about = "network devices for containers of ordinary users";
+    let mut page = begin("lxc-user-nic", "1", "lxc-user-nic", about);
+    page.control("SH", ["SYNOPSIS"]);
+    page.text([bold("lxc-user-nic create"), roman(" LXCPATH NAME PID veth BRIDGE [INTERFACE]")]);
+    page.control("br", []);
+    page.text([bold("lxc-user-nic delete"), roman(" LXCPATH NAME NETNS veth BRIDGE DEVICE")]);
+    page.control("SH", ["DESCRIPTION"]);
+    paragraphs(
+        &mut page,
+        "A setuid program that lxc-start runs for ordinary users; nobody else needs to. It makes a pair of virtual \
+         Ethernet devices, one end a port of BRIDGE (none: of no bridge), the other INTERFACE in the network namespace \
+         of process PID, and prints INTERFACE:INDEX:DEVICE:INDEX, or removes the pair whose end on the host is DEVICE.\n\n\
+         How many devices a user may have on a bridge is in lxc-usernet(5). The network namespace must belong to a user \
+         namespace of the caller's. It is opened with the caller's rights, and whatever is wrong with it, the answer is \
+         the same.\n\n\
+         The exit status is 0, or 1 with a message.",
+    );
+    page.control("SH", ["FILES"]);
+    page.text([roman("/etc/lxc/lxc-usernet, /run/lxc/nics (the devices that there are)")]);
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman("lxc-usernet(5), lxc-start(1), user_namespaces(7)")]);
+    page.to_roff()
+}
+
+fn usernet_page() -> String {
+    let about = "which ordinary users may have network devices";
+    let mut page = begin("lxc-usernet", "5", "lxc-usernet", about);
+    page.control("SH", ["DESCRIPTION"]);
+    paragraphs(
+        &mut page,
+        "Each line of /etc/lxc/lxc-usernet has four words: a user, or @ and a group; a type of device, veth; a bridge, \
+         or none for devices that are ports of no bridge; and how many devices there may be. A line begins in the first \
+         column; # begins a comment.\n\n\
+         Of several lines for a user and a bridge the first with room is used. The members of a group share what its \
+         line gives. Only supplementary groups count.",
+    );
+    page.control("SH", ["EXAMPLE"]);
+    page.control("nf", []).text([roman("alice veth lxcbr0 10")]).text([roman("@users veth lxcbr0 50")]);
+    page.control("fi", []);
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman("lxc-user-nic(1), subuid(5), subgid(5)")]);
+    page.to_roff()
 }
 
 fn option_text(o: &Opt) -> Vec<roff::Inline> {
@@ -216,7 +267,9 @@ _lxc_options() {
     );
     for command in COMMANDS {
         let options: Vec<String> = all_options(command).iter().map(|o| format!("--{}", o.long)).collect();
-        out.push_str(&format!("    {}) echo \"{}\" ;;\n", command.name, options.join(" ")));
+        let aliases = ALIASES.iter().filter(|(_, name)| *name == command.name);
+        let names: Vec<&str> = std::iter::once(command.name).chain(aliases.map(|(alias, _)| *alias)).collect();
+        out.push_str(&format!("    {}) echo \"{}\" ;;\n", names.join(" | "), options.join(" ")));
     }
     let names: Vec<&str> = COMMANDS.iter().map(|c| c.name).collect();
     out.push_str(&format!(
@@ -267,6 +320,9 @@ complete -F _lxc lxc
     ));
     for command in COMMANDS.iter().filter(|c| c.linked) {
         out.push_str(&format!("complete -F _lxc lxc-{}\n", command.name));
+    }
+    for (alias, _) in ALIASES {
+        out.push_str(&format!("complete -F _lxc lxc-{alias}\n"));
     }
     out
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::context::{API_VERSION, BadArgument, Context, lxcpath};
 use crate::getopt::{self, Matches};
 use crate::help;
-use crate::table::{self, COMMANDS, Command, Name};
+use crate::table::{self, ALIASES, COMMANDS, Command, Name};
 
 /// Runs the program: as `lxc-CMD` by its name, or as `lxc CMD`.
 pub fn run(arguments: Vec<OsString>) -> i32 {
@@ -23,6 +23,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         }
         Some("--list-commands") => {
             COMMANDS.iter().filter(|c| c.linked).for_each(|c| println!("{}", c.name));
+            ALIASES.iter().for_each(|(alias, _)| println!("{alias}"));
             0
         }
         Some("help") => match rest.get(1).and_then(|c| table::find(&c.to_string_lossy())) {

@@ -76,8 +76,12 @@ pub static COMMON: &[Opt] = &[
     long("version", Arg::No, "Show the version"),
 ];
 
+/// Other names of commands: what Debian's scripts do for ordinary users, the commands do by themselves.
+pub static ALIASES: &[(&str, &str)] = &[("unpriv-attach", "attach"), ("unpriv-start", "start")];
+
 /// The command of a name.
 pub fn find(name: &str) -> Option<&'static Command> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
     COMMANDS.iter().copied().find(|c| c.name == name)
 }
 

@@ -19,7 +19,6 @@ pub mod lsm;
 pub mod monitor;
 pub mod monitord;
 pub mod mount;
-pub mod netlink;
 pub mod network;
 pub mod paths;
 pub mod plan;

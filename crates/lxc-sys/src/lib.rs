@@ -11,6 +11,7 @@ pub mod entry;
 pub mod exec;
 pub mod lock;
 pub mod mount;
+pub mod namespace;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

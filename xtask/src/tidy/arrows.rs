@@ -10,7 +10,9 @@ const CRATES: &[(&str, &[&str])] = &[
     (".", &["lxc-cli", "lxc-sys"]),
     ("crates/lxc-cli", &["lxc-core", "lxc-config", "lxc-sys"]),
     ("crates/liblxc", &["lxc-core", "lxc-config", "lxc-sys"]),
-    ("crates/lxc-core", &["lxc-config", "lxc-sys"]),
+    ("crates/lxc-core", &["lxc-config", "lxc-netlink", "lxc-sys"]),
+    ("crates/lxc-user-nic", &["lxc-netlink", "lxc-sys"]),
+    ("crates/lxc-netlink", &["lxc-sys"]),
     ("crates/lxc-config", &[]),
     ("crates/lxc-sys", &[]),
     ("crates/lxc-testkit", &[]),
@@ -45,7 +47,7 @@ pub fn crates() -> Result<Vec<String>> {
 /// neighbours; only on the ground floor, which is data and small tools, neighbours may.
 const FLOORS: &[&[&str]] = &[
     &[
-        "error", "files", "global", "lock", "log", "netlink", "paths", "plan", "program", "protocol",
+        "error", "files", "global", "lock", "log", "paths", "plan", "program", "protocol",
         "seccomp", "source", "state",
     ],
     &["cgroup", "hooks", "lsm", "rootfs", "storage", "terminal"],

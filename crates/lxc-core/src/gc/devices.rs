@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::error::{Doing, Result};
-use crate::netlink::{Device, Netlink};
+use lxc_netlink::{Device, Netlink};
 use crate::network::is_random_name;
 
 /// A pair, by index and name of its ends.

@@ -8,9 +8,9 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::{Netlink, Radios, is_device_name};
+use lxc_netlink::{Netlink, Radios, is_device_name};
 use crate::network::radio::move_device;
-use crate::network::{open_in, own_namespace, there};
+use crate::network::own_namespace;
 use crate::rootfs::Root;
 
 impl Container {
@@ -66,7 +66,7 @@ impl Container {
     /// before). It is down then.
     pub fn attach_interface(&self, name: &str, new_name: Option<&str>) -> Result<()> {
         let namespace = self.network_namespace()?;
-        let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         let device = netlink.device(name).doing(|| format!("interface {name}"))?;
         let new_name = new_name.unwrap_or(name);
@@ -82,13 +82,13 @@ impl Container {
     /// before). It is down then.
     pub fn detach_interface(&self, name: &str, new_name: Option<&str>) -> Result<()> {
         let namespace = self.network_namespace()?;
-        let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let device = inside.device(name).doing(|| format!("interface {name} of {}", self.name()))?;
         let new_name = new_name.unwrap_or(name);
         check_interface_name(new_name)?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         let here = own_namespace()?;
-        let mut radios = there(namespace.as_fd(), Radios::open).ok();
+        let mut radios = lxc_netlink::there(namespace.as_fd(), Radios::open).ok();
         let from = (&mut inside, radios.as_mut());
         move_device(&device, from, (&mut netlink, here.as_fd()), new_name)
             .map(drop)
@@ -98,7 +98,7 @@ impl Container {
     /// Whether the running container has a network interface of that name.
     pub fn has_interface(&self, name: &str) -> Result<bool> {
         let namespace = self.network_namespace()?;
-        let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         Ok(inside.index_of(name).is_ok())
     }
 

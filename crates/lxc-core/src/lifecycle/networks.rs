@@ -8,9 +8,8 @@ use lxc_sys::process::setns;
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::Netlink;
+use lxc_netlink::Netlink;
 use crate::network::link::{self, Bridge};
-use crate::network::open_in;
 use crate::network::query::{self, Interface};
 use crate::network::setup::{Devices, configure_inside, container_name};
 use crate::plan::network as plan;
@@ -38,7 +37,7 @@ impl Container {
     /// host, ports of Open vSwitch, proxies and scripts.
     pub fn add_network(&self, network: &Network) -> Result<String> {
         let namespace = self.network_namespace()?;
-        let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let mut network = network.clone();
         let number = self.next_network();
         let name = match network.name.take().filter(|n| !n.is_empty() && n != "eth%d") {
@@ -58,13 +57,13 @@ impl Container {
         let mut values = Values::default();
         values.networks.insert(number, network);
         let values = checked(values, number)?;
-        let devices = Devices::create_one(&values, number, namespace.as_fd())?;
+        let devices = Devices::create_one(&values, number, (namespace.as_fd(), self.client().init_pid()?))?;
         // A thread goes there, and ends there.
         let configured = std::thread::scope(|scope| {
             let configure = || {
                 setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)
                     .doing(|| "enter the container's network")?;
-                configure_inside(&values)
+                configure_inside(&values, false)
             };
             scope
                 .spawn(configure)
@@ -86,7 +85,7 @@ impl Container {
     /// names is refused; hardware is, too, by the kernel. Another that somebody has moved there is removed like any.
     pub fn remove_network(&self, name: &str) -> Result<()> {
         let namespace = self.network_namespace()?;
-        let mut inside = open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let what = || format!("device {name} of {}", self.name());
         let device = inside.device(name).doing(what)?;
         if device.loopback {

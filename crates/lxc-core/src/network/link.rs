@@ -7,7 +7,7 @@ use lxc_sys::Errno;
 
 use super::setup::container_name;
 use crate::error::{Doing, Error, Result};
-use crate::netlink::{self, Netlink, is_device_name};
+use lxc_netlink::{self as netlink, Netlink, is_device_name};
 use crate::plan::network::mtu;
 
 /// What a pair's end on the host becomes a port of.
@@ -34,7 +34,9 @@ impl Bridge {
 /// # Errors
 /// The first that cannot be had, with its key.
 pub fn check(values: &Values) -> Result<()> {
-    if !values.networks.values().any(|n| n.kind.is_some_and(NetType::has_device)) {
+    // An ordinary user's devices are the helper's to make, and to say why not.
+    let by_user = !rustix::process::geteuid().is_root();
+    if by_user || !values.networks.values().any(|n| n.kind.is_some_and(NetType::has_device)) {
         return Ok(());
     }
     let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;

@@ -18,9 +18,9 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::radio::move_device;
 use super::setup::Inside;
-use super::{link, open_in, own_namespace, there};
+use super::{link, own_namespace};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::{Netlink, Radios, is_link_local};
+use lxc_netlink::{Netlink, Radios, is_link_local};
 use crate::plan::network::{hardware_address, mtu};
 
 /// A device that is in a container.
@@ -127,14 +127,14 @@ impl Kept {
         let index = found.index;
         let mut addresses = netlink.address_messages().doing(what)?;
         addresses.retain(|a| a.header.index == index && !is_link_local(a));
-        let mut socket = open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
+        let mut socket = Netlink::open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
         let moving = || format!("{}: move it into the container as {}", what(), inside.name);
         let before = socket.devices().doing(moving)?;
         // Where the kernel has nothing for them there are none.
         let mut radios = Radios::open().ok();
         let mut kept = Kept {
             inside: socket,
-            radios: there(inside.namespace, Radios::open).ok(),
+            radios: lxc_netlink::there(inside.namespace, Radios::open).ok(),
             index: 0,
             name: name.to_string(),
             mtu: found.mtu,

@@ -7,7 +7,7 @@ use lxc_config::{NetType, Network};
 use lxc_sys::Errno;
 
 use crate::error::{Doing, Error, Result};
-use crate::netlink::Netlink;
+use lxc_netlink::Netlink;
 
 /// The loopback device's index, in every network namespace.
 const LOOPBACK: u32 = 1;

@@ -10,7 +10,7 @@ use lxc_sys::process::setns;
 use rustix::process::Pid;
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::{Device, DeviceAddress, Netlink};
+use lxc_netlink::{Device, DeviceAddress, Netlink};
 
 /// A device of a container and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use lxc_sys::Errno;
 
-use crate::netlink::{Device, Netlink, Radios};
+use lxc_netlink::{Device, Netlink, Radios};
 
 /// Moves a device between network namespaces, with its radio where it has one, and returns its index there, where it is
 /// down and has `name`, or one that the kernel makes of a template such as `phys%d`.

@@ -5,13 +5,16 @@ use std::os::fd::BorrowedFd;
 
 use lxc_config::{Gateway, NetType, Network, Values};
 use lxc_sys::Errno;
+use rustix::process::Pid;
 
 use super::phys::{self, Moved};
 use super::proxy::{self, Proxy};
-use super::{openvswitch, stacked};
+use super::{openvswitch, stacked, user_nic};
 use crate::error::{Doing, Result};
 use crate::hooks::HookContext;
-use crate::netlink::Netlink;
+use crate::plan::network::{hardware_address, mtu};
+use netlink_packet_route::link::LinkAttribute;
+use lxc_netlink::Netlink;
 
 /// A device that was made on the host.
 #[derive(Debug, Clone)]
@@ -28,12 +31,16 @@ pub(super) struct Device {
 pub(super) struct Inside<'a> {
     pub(super) name: String,
     pub(super) namespace: BorrowedFd<'a>,
+    /// A process in it.
+    pub(super) pid: Pid,
 }
 
 /// The host's ends of a container's devices. Dropping it removes them.
 #[derive(Debug, Default)]
 pub struct Devices {
     pub(super) made: Vec<Device>,
+    /// Those that were made for an ordinary user.
+    by_helper: Vec<user_nic::Made>,
     /// Devices of the host's that are in the container.
     moved: Vec<Moved>,
     /// What the host answers for on the links of the networks.
@@ -45,12 +52,16 @@ pub struct Devices {
 impl Devices {
     /// Makes all devices of a configuration; the container's ends go directly into its namespace.
     /// On failure what was made is removed by dropping the value.
-    pub fn create(values: &Values, namespace: BorrowedFd<'_>, hooks: &HookContext) -> Result<Devices> {
+    pub fn create(
+        values: &Values,
+        (namespace, pid): (BorrowedFd<'_>, Pid),
+        hooks: &HookContext,
+    ) -> Result<Devices> {
         let mut devices = Devices::default();
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         for (&number, network) in &values.networks {
             if let Some(name) = container_name(values, number) {
-                devices.make(&mut netlink, number, network, &Inside { name, namespace })?;
+                devices.make(&mut netlink, number, network, &Inside { name, namespace, pid })?;
             }
             if let (Some(script), Some(kind)) = (&network.script_up, network.kind)
                 && kind != NetType::None
@@ -63,11 +74,15 @@ impl Devices {
     }
 
     /// Makes the device of one network, without its scripts.
-    pub fn create_one(values: &Values, number: u32, namespace: BorrowedFd<'_>) -> Result<Devices> {
+    pub fn create_one(
+        values: &Values,
+        number: u32,
+        (namespace, pid): (BorrowedFd<'_>, Pid),
+    ) -> Result<Devices> {
         let mut devices = Devices::default();
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         if let (Some(name), Some(network)) = (container_name(values, number), values.networks.get(&number)) {
-            devices.make(&mut netlink, number, network, &Inside { name, namespace })?;
+            devices.make(&mut netlink, number, network, &Inside { name, namespace, pid })?;
         }
         Ok(devices)
     }
@@ -80,6 +95,10 @@ impl Devices {
         inside: &Inside<'_>,
     ) -> Result<()> {
         match network.kind {
+            Some(NetType::Veth) if !rustix::process::geteuid().is_root() => {
+                self.by_helper.push(user_nic::create(number, network, inside)?);
+                return Ok(());
+            }
             Some(NetType::Veth) => self.create_veth(netlink, number, network, inside)?,
             Some(NetType::Phys) => self.moved.push(phys::take(number, network, inside)?),
             _ => stacked::create(netlink, number, network, inside)?,
@@ -90,11 +109,13 @@ impl Devices {
     /// Leaves what was made to the container, whose end removes it.
     pub fn leave(mut self) {
         self.made.clear();
+        self.by_helper.clear();
     }
 
     /// The host's end of a network's device.
     pub fn host_name(&self, network: u32) -> Option<&str> {
-        self.made.iter().find(|d| d.network == network).map(|d| d.name.as_str())
+        let all = self.made.iter().chain(self.by_helper.iter().map(|m| &m.device));
+        all.into_iter().find(|d| d.network == network).map(|d| d.name.as_str())
     }
 
     fn script(
@@ -139,6 +160,11 @@ impl Devices {
 
     fn remove(&mut self) {
         self.give_back();
+        for made in self.by_helper.drain(..) {
+            if let Err(e) = made.remove() {
+                log::warn!("{e}");
+            }
+        }
         if self.made.is_empty() && self.proxies.is_empty() {
             return;
         }
@@ -189,8 +215,9 @@ pub fn container_name(values: &Values, number: u32) -> Option<String> {
 }
 
 /// In the container's network namespace: addresses, state and routes of each device, in the order
-/// of the specification (networks, 1.2).
-pub fn configure_inside(values: &Values) -> Result<()> {
+/// of the specification (networks, 1.2). `by_user`: those of an ordinary user, which the helper has made without what
+/// the configuration says of their address and MTU.
+pub fn configure_inside(values: &Values, by_user: bool) -> Result<()> {
     let nothing = |n: &Network| match n.kind {
         None | Some(NetType::None) => true,
         Some(NetType::Empty) => !n.up && n.ipv4_addresses.is_empty() && n.ipv6_addresses.is_empty(),
@@ -205,6 +232,15 @@ pub fn configure_inside(values: &Values) -> Result<()> {
         let Some(name) = container_name(values, number) else { continue };
         let what = |text: &str| format!("lxc.net.{number}: {text} {name}");
         let index = netlink.index_of(&name).doing(|| what("find"))?;
+        if by_user {
+            let address = network.hwaddr.as_deref().and_then(hardware_address);
+            let address = address.map(|a| LinkAttribute::Address(a.to_vec()));
+            let wanted: Vec<_> =
+                address.into_iter().chain(mtu(number, network)?.map(LinkAttribute::Mtu)).collect();
+            if !wanted.is_empty() {
+                netlink.change(index, None, wanted).doing(|| what("set the address and MTU of"))?;
+            }
+        }
         for net in &network.ipv4_addresses {
             let broadcast = net.broadcast.or_else(|| broadcast(net.address, net.prefix));
             netlink

@@ -12,7 +12,7 @@ use netlink_packet_route::link::{
 use super::link;
 use super::setup::Inside;
 use crate::error::{Doing, Error, Result};
-use crate::netlink::{Netlink, Stacked};
+use lxc_netlink::{Netlink, Stacked};
 use crate::plan::network::{hardware_address, mtu};
 
 /// Makes the device of a network; nothing for types that have none of this kind.

@@ -10,7 +10,7 @@ use super::link::{Bridge, bridge_of};
 use super::openvswitch;
 use super::setup::{Device, Devices, Inside};
 use crate::error::{Doing, Error, Result};
-use crate::netlink::{Netlink, VethPair};
+use lxc_netlink::{Netlink, VethPair};
 use crate::plan::network::{hardware_address, mtu};
 
 impl Devices {

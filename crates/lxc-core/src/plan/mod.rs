@@ -71,6 +71,8 @@ pub struct Plan {
     pub values: Values,
     /// argv of init, or of what the small init runs.
     pub command: Vec<CString>,
+    /// Whoever starts it is an ordinary user.
+    pub by_user: bool,
     /// Namespaces.
     pub namespaces: Namespaces,
     /// Ids inside and outside.
@@ -117,6 +119,7 @@ impl Plan {
             let rootfs = RootfsPlan::resolve(values)?;
             let mounts = mounts::resolve(values, lxcpath, name, rootfs.as_ref())?;
             network::check(values)?;
+            network::check_for_user(values, host)?;
             network::check_repetition(config)?;
             let mut resolved = values.clone();
             network::resolve_gateways(&mut resolved)?;
@@ -127,6 +130,7 @@ impl Plan {
                 lxcpath: lxcpath.to_path_buf(),
                 config_file: config.file().map(Path::to_path_buf),
                 command,
+                by_user: !host.is_root(),
                 namespaces,
                 identity,
                 mounts,

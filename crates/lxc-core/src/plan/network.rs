@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use lxc_config::{Config, Gateway, IpvlanMode, NetType, Network, Values, VlanId};
 
+use super::host::Host;
 use crate::error::{Doing, Error, Result};
-use crate::netlink::Netlink;
+use lxc_netlink::Netlink;
 
 /// Checks every network of the configuration.
 pub fn check(values: &Values) -> Result<()> {
@@ -13,6 +14,22 @@ pub fn check(values: &Values) -> Result<()> {
         check_one(*index, net)?;
     }
     Ok(())
+}
+
+/// Refuses what only root can make.
+pub fn check_for_user(values: &Values, host: &Host) -> Result<()> {
+    if host.is_root() {
+        return Ok(());
+    }
+    let rooted = |n: &Network| n.kind.is_some_and(|k| k.has_device() && k != NetType::Veth);
+    match values.networks.iter().find(|(_, n)| rooted(n)) {
+        Some((number, network)) => {
+            let kind = network.kind.map_or("", NetType::name);
+            Err(Error::invalid(format!("lxc.net.{number}.type = {kind}: only root makes such devices"))
+                .with_hint("ordinary users have type veth, none and empty: see lxc-usernet(5)"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses a number that two networks have: what was meant for the second has changed the first. Another file may

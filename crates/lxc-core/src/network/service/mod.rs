@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 pub use settings::Settings;
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::Netlink;
+use lxc_netlink::Netlink;
 
 const DIRECTORY: &str = "/run/lxc";
 /// It exists while the service is on.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::netlink::is_device_name;
+use lxc_netlink::is_device_name;
 
 /// Files of distributions, the first that exists counts.
 const FILES: [&str; 2] = ["/etc/default/lxc", "/etc/sysconfig/lxc"];

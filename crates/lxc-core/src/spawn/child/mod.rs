@@ -237,7 +237,7 @@ pub fn finds_rootfs(plan: &Plan) -> bool {
     plan.identity.is_mapped()
         && plan.rootfs.is_some()
         && plan.namespaces.has(NamespaceKind::Mnt)
-        && !rustix::process::geteuid().is_root()
+        && plan.by_user
         && plan.hooks(HookType::PreMount).is_empty()
 }
 
@@ -345,7 +345,7 @@ pub fn new_keyring(_: &mut Child<'_>) -> Result<()> {
 
 /// In the container's network namespace: the devices are there, made by the monitor.
 pub fn configure_network(child: &mut Child<'_>) -> Result<()> {
-    network::setup::configure_inside(&child.plan.values)
+    network::setup::configure_inside(&child.plan.values, child.plan.by_user)
 }
 
 /// A tmpfs that mount entries may add to before it is populated.

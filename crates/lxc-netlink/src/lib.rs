@@ -1,5 +1,7 @@
 //! A synchronous rtnetlink(7) socket.
 
+#![forbid(unsafe_code)]
+
 mod dump;
 mod wireless;
 
@@ -8,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use lxc_sys::Errno;
+use lxc_sys::process::setns;
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE,
     NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -29,9 +32,21 @@ use netlink_packet_route::route::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use crate::error::errno_of;
 pub use dump::{Device, DeviceAddress};
 pub use wireless::Radios;
+
+fn errno_of(e: &std::io::Error) -> Errno {
+    Errno::from_raw_os_error(e.raw_os_error().unwrap_or(Errno::IO.raw_os_error()))
+}
+
+/// What is opened in another network namespace: a thread goes there.
+pub fn there<T: Send>(
+    namespace: BorrowedFd<'_>,
+    open: impl FnOnce() -> lxc_sys::Result<T> + Send,
+) -> lxc_sys::Result<T> {
+    let go = || setns(namespace, libc::CLONE_NEWNET as u64).and_then(|()| open());
+    std::thread::scope(|scope| scope.spawn(go).join().unwrap_or(Err(Errno::IO)))
+}
 
 /// A socket of the network namespace that it was opened in.
 #[derive(Debug)]
@@ -106,6 +121,11 @@ impl Netlink {
     /// Opens a socket in the caller's network namespace.
     pub fn open() -> lxc_sys::Result<Netlink> {
         Netlink::open_protocol(NETLINK_ROUTE)
+    }
+
+    /// Opens a socket in another network namespace.
+    pub fn open_in(namespace: BorrowedFd<'_>) -> lxc_sys::Result<Netlink> {
+        there(namespace, Netlink::open)
     }
 
     fn open_protocol(protocol: isize) -> lxc_sys::Result<Netlink> {
@@ -245,7 +265,7 @@ impl Netlink {
     }
 
     /// Changes attributes of a device, and brings it up or down.
-    pub(crate) fn change(
+    pub fn change(
         &mut self,
         index: u32,
         up: Option<bool>,
@@ -291,7 +311,7 @@ impl Netlink {
     }
 
     /// Gives a device that is down another name. EEXIST when that is taken.
-    pub(crate) fn rename(&mut self, index: u32, name: &str) -> lxc_sys::Result<()> {
+    pub fn rename(&mut self, index: u32, name: &str) -> lxc_sys::Result<()> {
         self.change(index, None, vec![LinkAttribute::IfName(name.to_string())])
     }
 
@@ -340,7 +360,7 @@ impl Netlink {
     }
 
     /// Everything about all addresses of all devices.
-    pub(crate) fn address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
+    pub fn address_messages(&mut self) -> lxc_sys::Result<Vec<AddressMessage>> {
         dump::undisturbed(|| self.ask_address_messages())
     }
 
@@ -357,7 +377,7 @@ impl Netlink {
 
     /// Gives a device an address that it had `ago`, if it still had it: lifetimes went on meanwhile. What the kernel
     /// has found out by itself (SLAAC), it finds out again.
-    pub(crate) fn add_address_again(
+    pub fn add_address_again(
         &mut self,
         index: u32,
         of: &AddressMessage,
@@ -434,7 +454,7 @@ pub fn is_device_name(name: &str) -> bool {
 }
 
 /// What the kernel gives every device that is up, by itself.
-pub(crate) fn is_link_local(address: &AddressMessage) -> bool {
+pub fn is_link_local(address: &AddressMessage) -> bool {
     matches!(address.header.scope, AddressScope::Link) && address.header.family == AddressFamily::Inet6
 }
 

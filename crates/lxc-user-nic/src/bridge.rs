@@ -1,0 +1,81 @@
+//! What the host's end of a pair becomes a port of.
+
+use lxc_netlink::{Device, Netlink};
+
+use crate::Result;
+use crate::rights::run;
+
+/// A bridge.
+#[derive(Debug)]
+pub enum Bridge {
+    /// None: the host's end is an interface of the host.
+    None,
+    /// Of the kernel's own.
+    Linux(Device),
+    /// Of Open vSwitch, which has a record of its ports.
+    OpenVSwitch(Device),
+}
+
+impl Bridge {
+    /// Finds a bridge by name.
+    pub fn find(netlink: &mut Netlink, name: &str) -> Result<Bridge> {
+        if name == "none" {
+            return Ok(Bridge::None);
+        }
+        let device = netlink.device(name).map_err(|e| format!("the bridge {name}: {e}"))?;
+        if device.kind == "bridge" {
+            return Ok(Bridge::Linux(device));
+        }
+        if ovs(&["br-exists", &device.name]) {
+            return Ok(Bridge::OpenVSwitch(device));
+        }
+        Err(format!("{name} is neither a Linux bridge nor one of Open vSwitch"))
+    }
+
+    fn device(&self) -> Option<&Device> {
+        match self {
+            Bridge::None => None,
+            Bridge::Linux(device) | Bridge::OpenVSwitch(device) => Some(device),
+        }
+    }
+
+    /// The longest packet of it, in bytes.
+    pub fn mtu(&self) -> Option<u32> {
+        self.device().map(|d| d.mtu)
+    }
+
+    /// Makes a device a port, and brings it up.
+    pub fn connect(&self, netlink: &mut Netlink, device: &Device) -> Result<()> {
+        let name = &device.name;
+        if self.device().is_some() {
+            // The bridge speaks IPv6, not its port. Absent where IPv6 is off.
+            let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+        }
+        // A bridge takes the lowest address of its ports: this one must not be it.
+        let address = <[u8; 6]>::try_from(device.hardware_address.as_slice()).ok();
+        let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
+        let controller = match self {
+            Bridge::Linux(bridge) => Some(bridge.index),
+            _ => None,
+        };
+        netlink.set_up(device.index, controller, address).map_err(|e| format!("bring {name} up: {e}"))?;
+        match self {
+            Bridge::OpenVSwitch(bridge) if !ovs(&["--may-exist", "add-port", &bridge.name, name]) => {
+                Err(format!("make {name} a port of {}: Open vSwitch refuses", bridge.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a device out of the records of Open vSwitch.
+    pub fn disconnect(&self, name: &str) {
+        if let Bridge::OpenVSwitch(bridge) = self {
+            ovs(&["--if-exists", "del-port", &bridge.name, name]);
+        }
+    }
+}
+
+/// Asks the program of Open vSwitch; its daemon may not run, and nobody waits for that.
+fn ovs(words: &[&str]) -> bool {
+    run("ovs-vsctl", &[&["--timeout=10"], words].concat()).is_some()
+}
