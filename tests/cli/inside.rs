@@ -103,6 +103,10 @@ macro_rules! variants {
         #[test]
         fn $test() {
             needs!(root, ours, peer);
+            let lines: &[&[&str]] = &[$(&[$($line),*]),+];
+            if lines.concat().iter().any(|line| line.contains("lxc.idmap")) {
+                needs!(peer_maps);
+            }
             let all = [$(differences(&[$($line),*])),+];
             let found: Vec<String> = all.into_iter().flatten().collect();
             assert!(found.is_empty(), "{}", found.join("\n"));

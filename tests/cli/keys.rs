@@ -416,7 +416,7 @@ fn a_veth_device_is_as_configured() {
 /// Files of the host belong in the container to whom they belong outside.
 #[test]
 fn mount_entries_with_an_id_map() {
-    needs!(root, ours, userns);
+    needs!(root, ours, userns, peer_maps);
     let lines = [
         "lxc.idmap = u 0 100000 65536",
         "lxc.idmap = g 0 100000 65536",

@@ -39,5 +39,7 @@ mod stress;
 mod systemd;
 mod unshare;
 mod update_config;
+mod user;
+mod user_nic;
 mod usernsexec;
 mod wait;

@@ -268,7 +268,8 @@ _lxc_options() {
     for command in COMMANDS {
         let options: Vec<String> = all_options(command).iter().map(|o| format!("--{}", o.long)).collect();
         let aliases = ALIASES.iter().filter(|(_, name)| *name == command.name);
-        let names: Vec<&str> = std::iter::once(command.name).chain(aliases.map(|(alias, _)| *alias)).collect();
+        let names: Vec<&str> =
+            std::iter::once(command.name).chain(aliases.map(|(alias, _)| *alias)).collect();
         out.push_str(&format!("    {}) echo \"{}\" ;;\n", names.join(" | "), options.join(" ")));
     }
     let names: Vec<&str> = COMMANDS.iter().map(|c| c.name).collect();

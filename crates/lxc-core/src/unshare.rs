@@ -14,12 +14,12 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::monitor::Exit;
 use crate::mount::pivot;
-use lxc_netlink::{Netlink, Radios};
 use crate::network::radio::move_device;
 use crate::plan::Identity;
 use crate::plan::namespaces::flag;
 use crate::spawn::finish;
 use crate::spawn::id_maps::write_maps_of;
+use lxc_netlink::{Netlink, Radios};
 
 /// What to run, and in what.
 #[derive(Debug, Clone, Default)]

@@ -11,6 +11,7 @@ fn host(euid: u32) -> Host {
     Host {
         euid,
         egid: euid,
+        subordinate: None,
         cgroup_namespaces: true,
         last_capability: 40,
         apparmor: None,

@@ -6,7 +6,7 @@ mod dump;
 mod wireless;
 
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use lxc_sys::Errno;
@@ -30,13 +30,21 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::buffer::spare_capacity;
+use rustix::io::retry_on_intr;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily as Family, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 pub use dump::{Device, DeviceAddress};
 pub use wireless::Radios;
 
-fn errno_of(e: &std::io::Error) -> Errno {
-    Errno::from_raw_os_error(e.raw_os_error().unwrap_or(Errno::IO.raw_os_error()))
+/// A connected socket in the caller's network namespace; the protocol is rtnetlink unless it is given. It allocates
+/// nothing: processes that have just been forked may call it.
+fn connect(protocol: Option<Protocol>) -> lxc_sys::Result<OwnedFd> {
+    let kind = SocketType::DGRAM;
+    let socket = rustix::net::socket_with(Family::NETLINK, kind, SocketFlags::CLOEXEC, protocol)?;
+    rustix::net::connect(&socket, &SocketAddrNetlink::new(0, 0))?;
+    Ok(socket)
 }
 
 /// What is opened in another network namespace: a thread goes there.
@@ -51,7 +59,7 @@ pub fn there<T: Send>(
 /// A socket of the network namespace that it was opened in.
 #[derive(Debug)]
 pub struct Netlink {
-    socket: Socket,
+    socket: OwnedFd,
     sequence: u32,
 }
 
@@ -120,7 +128,7 @@ impl<M: Emitable> NetlinkSerializable for Request<M> {
 impl Netlink {
     /// Opens a socket in the caller's network namespace.
     pub fn open() -> lxc_sys::Result<Netlink> {
-        Netlink::open_protocol(NETLINK_ROUTE)
+        Netlink::open_protocol(None)
     }
 
     /// Opens a socket in another network namespace.
@@ -128,11 +136,18 @@ impl Netlink {
         there(namespace, Netlink::open)
     }
 
-    fn open_protocol(protocol: isize) -> lxc_sys::Result<Netlink> {
-        let io = |e: std::io::Error| errno_of(&e);
-        let socket = Socket::new(protocol).map_err(io)?;
-        socket.connect(&SocketAddr::new(0, 0)).map_err(io)?;
-        Ok(Netlink { socket, sequence: 0 })
+    /// A socket for [`Netlink::of_socket`], made in the caller's network namespace, in a process that may not allocate.
+    pub fn raw_socket() -> lxc_sys::Result<OwnedFd> {
+        connect(None)
+    }
+
+    /// With a socket that another process has made in its network namespace.
+    pub fn of_socket(socket: OwnedFd) -> Netlink {
+        Netlink { socket, sequence: 0 }
+    }
+
+    fn open_protocol(protocol: Option<Protocol>) -> lxc_sys::Result<Netlink> {
+        connect(protocol).map(Netlink::of_socket)
     }
 
     /// Sends a request and hands on the payload of each message that comes until the kernel says that
@@ -150,13 +165,14 @@ impl Netlink {
         packet.finalize();
         let mut bytes = vec![0; packet.buffer_len()];
         packet.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map_err(|e| errno_of(&e))?;
+        retry_on_intr(|| rustix::net::send(&self.socket, &bytes, SendFlags::empty()))?;
         // The kernel fills at most half of it at a time.
         let mut datagram = Vec::with_capacity(64 * 1024);
         let mut interrupted = false;
         loop {
             datagram.clear();
-            self.socket.recv(&mut datagram, 0).map_err(|e| errno_of(&e))?;
+            let room = || rustix::net::recv(&self.socket, spare_capacity(&mut datagram), RecvFlags::empty());
+            retry_on_intr(room)?;
             let mut rest = &datagram[..];
             while !rest.is_empty() {
                 let reply = NetlinkBuffer::new_checked(rest).map_err(|_| Errno::BADMSG)?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use lxc_sys::Errno;
 use netlink_packet_core::{DefaultNla, Emitable, NLM_F_ACK, NlasIterator};
-use netlink_sys::protocols::NETLINK_GENERIC;
+use rustix::net::netlink::GENERIC;
 
 use super::{Netlink, Request};
 
@@ -48,7 +48,7 @@ pub struct Radios {
 impl Radios {
     /// Opens a socket in the caller's network namespace. ENOENT where the kernel has nothing for wireless devices.
     pub fn open() -> lxc_sys::Result<Radios> {
-        let mut socket = Netlink::open_protocol(NETLINK_GENERIC)?;
+        let mut socket = Netlink::open_protocol(Some(GENERIC))?;
         let name = DefaultNla::new(FAMILY_NAME, b"nl80211\0".to_vec());
         let ask = Generic { command: GET_FAMILY, attributes: vec![name] };
         let mut family = None;

@@ -18,12 +18,14 @@ pub mod pty;
 pub mod run;
 pub mod skip;
 mod suite;
+pub mod user;
 
 pub use container::Builder;
 pub use lxcpath::Lxcpath;
 pub use process::{eventually, within};
 pub use run::{Output, Running};
 pub use suite::Suite;
+pub use user::OrdinaryUser;
 
 use std::time::Duration;
 

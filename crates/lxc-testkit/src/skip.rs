@@ -19,6 +19,8 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(cgroup2 "memory")`: the host has cgroup v2 alone, with that controller; `needs!(cgroup2 "")` with
 ///   any;
 /// * `needs!(userns)`: user namespaces may be made;
+/// * `needs!(peer_maps)`: the peer may map ids in root's containers;
+/// * `needs!(ordinary_user)`: ids can be mapped for an [`OrdinaryUser`](crate::OrdinaryUser);
 /// * `needs!(apparmor)`: AppArmor is enabled;
 /// * `needs!(device "macvlan")`: the kernel makes network devices that `ip link add … type` knows by this.
 ///
@@ -106,6 +108,18 @@ pub fn cgroup2(controller: &str) -> Reason {
 pub fn userns() -> Reason {
     let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     (most.trim().parse::<u64>().unwrap_or(0) > 0).then_some(()).ok_or("needs user namespaces".into())
+}
+
+/// See [`needs!`]. The peer asks newuidmap(1) for root's containers as well, where it is installed.
+pub fn peer_maps() -> Reason {
+    let given = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    let may = in_path("newuidmap").is_none() || given.lines().any(|l| l.starts_with("root:100000:"));
+    may.then_some(()).ok_or("needs subordinate ids of root, from 100000, for newuidmap is installed".into())
+}
+
+/// See [`needs!`].
+pub fn ordinary_user() -> Reason {
+    crate::user::find_mappers().map(drop).ok_or("needs newuidmap (package uidmap)".into())
 }
 
 /// See [`needs!`].

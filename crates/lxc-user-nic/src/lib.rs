@@ -114,7 +114,9 @@ fn create(pid: &str, kind: &str, bridge: &str, interface: Option<&str>) -> Resul
             Ok(()) => {
                 let made = finish(&mut netlink, &port, &entry.device, &target).and_then(|line| {
                     let mut out = std::io::stdout();
-                    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("write: {e}"))
+                    out.write_all(line.as_bytes())
+                        .and_then(|()| out.flush())
+                        .map_err(|e| format!("write: {e}"))
                 });
                 if made.is_err() {
                     remove(&mut netlink, &port, &mut registry, &entry);
@@ -186,7 +188,8 @@ fn delete(namespace: &str, kind: &str, bridge: &str, device: &str) -> Result<()>
     Target::of_path(&user, namespace)?;
     let caller = user.names()?;
     let mut registry = Registry::open(Path::new(REGISTRY)).map_err(|e| format!("lock {REGISTRY}: {e}"))?;
-    let entry = Entry { owner: String::new(), kind: kind.into(), bridge: bridge.into(), device: device.into() };
+    let entry =
+        Entry { owner: String::new(), kind: kind.into(), bridge: bridge.into(), device: device.into() };
     let own = |e: &&Entry| caller.is(&e.owner) && Entry { owner: String::new(), ..(*e).clone() } == entry;
     let Some(entry) = registry.entries.iter().find(own).cloned() else {
         return Err(format!("{device} on {bridge} was not made for {}", caller.login));
@@ -194,7 +197,11 @@ fn delete(namespace: &str, kind: &str, bridge: &str, device: &str) -> Result<()>
     let mut netlink = Netlink::open().map_err(|e| format!("open a netlink socket: {e}"))?;
     let port = Bridge::find(&mut netlink, bridge)?;
     remove(&mut netlink, &port, &mut registry, &entry);
-    if registry.entries.contains(&entry) { Err(format!("remove {device}: it is still there")) } else { Ok(()) }
+    if registry.entries.contains(&entry) {
+        Err(format!("remove {device}: it is still there"))
+    } else {
+        Ok(())
+    }
 }
 
 /// `vethUID_XXXX`, where it fits, else `vethXXXXXX`.

@@ -23,12 +23,8 @@ pub struct Entry {
 impl Entry {
     fn parse(line: &str) -> Option<Entry> {
         let mut words = line.split_ascii_whitespace().map(String::from);
-        let entry = Entry {
-            owner: words.next()?,
-            kind: words.next()?,
-            bridge: words.next()?,
-            device: words.next()?,
-        };
+        let entry =
+            Entry { owner: words.next()?, kind: words.next()?, bridge: words.next()?, device: words.next()? };
         words.next().is_none().then_some(entry)
     }
 
@@ -102,7 +98,9 @@ mod tests {
         let text = "me veth br0 veth1000_abcd\n@net veth none vethXYZ\n";
         let entries = parse(text);
         assert_eq!(format(&entries), text);
-        assert!(entries[1].counts_for("@net", "veth", "none") && !entries[1].counts_for("@net", "veth", "br0"));
+        assert!(
+            entries[1].counts_for("@net", "veth", "none") && !entries[1].counts_for("@net", "veth", "br0")
+        );
         assert_eq!(parse("\n# a comment of old\nme veth br0\nme veth br0 veth1000_a more\n"), []);
     }
 

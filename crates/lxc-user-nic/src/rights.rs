@@ -46,7 +46,7 @@ impl User {
         rustix::process::chdir("/").map_err(|e| format!("change to /: {e}"))?;
         let unlimited = Rlimit { current: None, maximum: None };
         for resource in [Resource::Fsize, Resource::Cpu, Resource::As, Resource::Data] {
-            setrlimit(resource, unlimited.clone()).map_err(|e| format!("lift a limit: {e}"))?;
+            setrlimit(resource, unlimited).map_err(|e| format!("lift a limit: {e}"))?;
         }
         let files = Rlimit { current: Some(64), maximum: Some(64) };
         setrlimit(Resource::Nofile, files).map_err(|e| format!("set a limit: {e}"))?;

@@ -64,8 +64,7 @@ mod tests {
     fn lines() {
         let text = "# me veth br0 9\nme veth br0 2\n me veth br0 3\n@net\tveth  br0\t4\n@other veth br0 5\n\
                     me veth br0\nme veth br0 x\nme veth br1 6\nmehr veth br0 7\nme macvlan br0 8\n@me veth br0 9\n";
-        let counts: Vec<u64> =
-            allowances(text, &caller(), "veth", "br0").iter().map(|a| a.count).collect();
+        let counts: Vec<u64> = allowances(text, &caller(), "veth", "br0").iter().map(|a| a.count).collect();
         assert_eq!(counts, [2, 4]);
         assert!(allowances(text, &caller(), "veth", "br").is_empty());
         let long = format!("me veth {} 1", "b".repeat(100));

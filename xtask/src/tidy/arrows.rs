@@ -47,8 +47,8 @@ pub fn crates() -> Result<Vec<String>> {
 /// neighbours; only on the ground floor, which is data and small tools, neighbours may.
 const FLOORS: &[&[&str]] = &[
     &[
-        "error", "files", "global", "lock", "log", "paths", "plan", "program", "protocol",
-        "seccomp", "source", "state",
+        "error", "files", "global", "lock", "log", "paths", "plan", "program", "protocol", "seccomp",
+        "source", "state",
     ],
     &["cgroup", "hooks", "lsm", "rootfs", "storage", "terminal"],
     &["mount", "network", "template"],

@@ -1,9 +1,9 @@
 //! lxc-usernsexec
 
 use lxc_config::{IdKind, IdMap, NamespaceKind};
-use lxc_core::plan::namespaces::flag;
 use lxc_core::plan::Subordinate;
 use lxc_core::plan::identity::first_free;
+use lxc_core::plan::namespaces::flag;
 use lxc_core::unshare::Unshare;
 
 use super::unshare::{c_strings, environment};

@@ -10,7 +10,8 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::RecvFlags;
 use rustix::thread::CapabilitySet;
 
-use super::{Context, Options, Payload};
+use super::context::Context;
+use super::{Options, Payload};
 use crate::error::{Doing, Error, Result};
 use crate::lsm::apparmor;
 use crate::plan::environment::c_strings;

@@ -4,6 +4,7 @@
 //! and joins its namespaces; the attached one is made by it as a child of the caller, so that it is
 //! in the container's pid namespace and its exit status is the caller's to wait for.
 
+mod context;
 mod inside;
 pub mod protect;
 
@@ -11,28 +12,25 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use lxc_config::{NamespaceKind, Seccomp};
+use lxc_config::NamespaceKind;
 use lxc_sys::clone::{Cloned, Fork, SIBLING, SingleThreaded, clone3, exit_now, fork};
 use lxc_sys::{Errno, process, signal, socket};
 use rustix::net::{RecvFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
-use crate::cgroup::attach::AttachGroups;
-use crate::cgroup::scope;
+use self::context::Context;
 use crate::cgroup::group;
+use crate::cgroup::scope;
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result, strerror};
 use crate::lifecycle::stop::pid_of;
-use crate::lsm::apparmor;
 use crate::plan::limits;
 use crate::plan::namespaces::flag;
-use crate::protocol::wire::Command;
-use crate::protocol::{Client, Pending};
-use crate::seccomp::Filter;
+use crate::protocol::Client;
 use crate::spawn::child::write_proc;
 use crate::spawn::parent::apply_limits;
 use crate::terminal::proxy::Proxy;
-use crate::terminal::pty::{self, Pty, RawMode};
+use crate::terminal::pty::{self, RawMode};
 
 /// What is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,35 +104,6 @@ impl Default for Options {
     }
 }
 
-/// What was learned of the container before entering it.
-#[derive(Debug)]
-struct Context {
-    pidfd: OwnedFd,
-    namespaces: u64,
-    groups: AttachGroups,
-    personality: Option<bool>,
-    no_new_privs: bool,
-    /// lxc.seccomp.profile, for a command that is confined like the container.
-    filter: Option<Filter>,
-    /// Where the listener of a filter that asks goes: a request to the monitor that waits for it.
-    listener_line: Option<OwnedFd>,
-    /// What to change the label to.
-    label: Option<String>,
-    init: InitStatus,
-    environment: Vec<(String, String)>,
-    terminal: Option<Pty>,
-    signal_mask: signal::SignalSet,
-}
-
-/// Parts of /proc/PID/status of init.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct InitStatus {
-    /// Bounding set; `None` where the kernel does not say.
-    bounding: Option<u64>,
-    /// Uid and gid to set up with, inside, where a user namespace is joined.
-    setup: Option<(u32, u32)>,
-}
-
 impl Container {
     /// Runs a payload in the container and waits for it. Returns its exit status, 128+n for signal n.
     ///
@@ -170,71 +139,6 @@ impl Container {
         Ok(Attached { pid, pidfd, failure, channel: ours, terminal, signal_mask })
     }
 
-    fn attach_context(&self, options: &Options) -> Result<Context> {
-        // All questions at once: the monitor is woken but once.
-        let client = self.client();
-        let flags = options.namespaces.is_none().then(|| client.begin(Command::GetCloneFlags, 0, &[]));
-        let groups = options.move_to_cgroup.then(|| client.begin_cgroup_ctx());
-        let arch = options.personality.is_none().then(|| client.begin_config_item("lxc.arch"));
-        let seccomp = options.confine.then(|| client.begin_config_item("lxc.seccomp.profile"));
-        let no_new_privs = client.begin_config_item("lxc.no_new_privs");
-        let pidfd = self.init_pidfd()?;
-        let pid = pid_of(&pidfd)?;
-        let namespaces = match flags {
-            None => options.namespaces.unwrap_or(0),
-            Some(flags) => {
-                let own = flags.flags()?;
-                own | differing_namespaces(pid, own)
-            }
-        };
-        let joins_user = namespaces & flag(NamespaceKind::User) != 0;
-        let init = init_status(pid, joins_user)?;
-        let label = label_to_take(pid, options);
-        // The pid is still init's: what was read is about it.
-        signal::send_to_pidfd(pidfd.as_fd(), 0)
-            .doing(|| "look at init")
-            .map_err(|e| e.with_kind(Kind::NotRunning))?;
-        let groups = match groups {
-            Some(asked) => attach_groups(&client, asked)?,
-            None => AttachGroups::default(),
-        };
-        let personality = match arch {
-            None => options.personality,
-            Some(arch) => arch.item()?.map(|arch| arch == "i686"),
-        };
-        let filter = match seccomp {
-            Some(profile) => match profile.item()? {
-                Some(profile) if !profile.is_empty() => {
-                    let keys = &self.config.values.seccomp;
-                    crate::plan::filter(&Seccomp { profile: Some(profile.into()), ..keys.clone() })?
-                }
-                _ => None,
-            },
-            None => None,
-        };
-        let listener_line = listener_line(&client, filter.as_ref())?;
-        if self.config.values.sched_core {
-            let from = Pid::from_raw(pid).ok_or_else(|| Error::new(Kind::NotRunning, "init has no pid"))?;
-            share_core_cookie(from)?;
-        }
-        let no_new_privs = no_new_privs.item()?.as_deref() == Some("1") || options.no_new_privs;
-        let terminal = if options.terminal { Some(open_terminal(&client)?) } else { None };
-        Ok(Context {
-            pidfd,
-            namespaces,
-            groups,
-            personality,
-            no_new_privs,
-            listener_line,
-            filter,
-            label,
-            init,
-            environment: crate::plan::Environment::resolve(&self.config.values).runtime,
-            terminal,
-            signal_mask: signal::block(&signal::SignalSet::empty()).doing(|| "look at the signal mask")?,
-        })
-    }
-
     /// lxc.proc.* and lxc.prlimit.* of the loaded configuration; the attached process inherits them.
     fn constrain(&self, pid: Pid) -> Result<()> {
         for (name, value) in &self.config.values.procs {
@@ -242,108 +146,6 @@ impl Container {
             write_proc(&path, value, &format!("lxc.proc.{name} = {value}"))?;
         }
         apply_limits(&limits::resolve(&self.config.values)?, pid)
-    }
-}
-
-/// Where a filter that asks has a proxy: a request to the monitor. It is made out here: inside, the monitor's socket is
-/// not to be found.
-fn listener_line(client: &Client, filter: Option<&Filter>) -> Result<Option<OwnedFd>> {
-    // What the container runs with counts, not what its file says now.
-    let has_proxy =
-        || client.config_item("lxc.seccomp.notify.proxy").map(|p| p.is_some_and(|p| !p.is_empty()));
-    if !filter.is_some_and(|f| f.notifies) || !has_proxy()? {
-        return Ok(None);
-    }
-    client.begin_add_listener().doing(|| "ask the monitor to take a listener").map(Some)
-}
-
-/// Shares cores with the container's init: what is run by this process inherits it.
-fn share_core_cookie(init: Pid) -> Result<()> {
-    match rustix::thread::pull_core_scheduling_cookie(init, rustix::thread::CoreSchedulingScope::Thread) {
-        // No simultaneous multi-threading: there is nothing to share.
-        Ok(()) | Err(Errno::NODEV | Errno::INVAL) => Ok(()),
-        Err(e) => Err(Error::os("join the container's core scheduling group", e)),
-    }
-}
-
-fn attach_groups(client: &Client, asked: Pending) -> Result<AttachGroups> {
-    match asked.directories() {
-        Ok(directories) => AttachGroups::from_directories(directories),
-        // The container runs without cgroups of its own.
-        Err(e) if e.errno() == Some(Errno::NOENT) => Ok(AttachGroups::default()),
-        Err(e) if e.errno() == Some(Errno::NOSYS) => match client.cgroup2_fd() {
-            Ok(dir) => AttachGroups::from_directories(vec![dir]),
-            Err(_) => Err(e.with_hint("the container's monitor is too old: attach with -e CGROUP")),
-        },
-        Err(e) => Err(e.during("enter the container's cgroups")),
-    }
-}
-
-/// Namespaces that init is in and we are not, though they are not its own: shared ones.
-fn differing_namespaces(pid: i32, own: u64) -> u64 {
-    let inode = |path: String| rustix::fs::stat(path).ok().map(|s| s.st_ino);
-    let differs = |kind: &NamespaceKind| {
-        let (ours, theirs) = (
-            inode(format!("/proc/self/ns/{}", kind.name())),
-            inode(format!("/proc/{pid}/ns/{}", kind.name())),
-        );
-        ours.is_some() && theirs.is_some() && ours != theirs
-    };
-    let shared = NamespaceKind::ALL.iter().filter(|k| own & flag(**k) == 0);
-    shared.filter(|k| differs(k)).fold(0, |mask, k| mask | flag(*k))
-}
-
-fn init_status(pid: i32, joins_user: bool) -> Result<InitStatus> {
-    let path = format!("/proc/{pid}/status");
-    let text = crate::files::read_text(&path).doing(|| format!("read {path}"))?;
-    let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
-    let mut status =
-        InitStatus { bounding: field("CapBnd:").and_then(|b| u64::from_str_radix(b, 16).ok()), setup: None };
-    if joins_user {
-        let setup = |field_name: &str, map: &str| -> Result<u32> {
-            let real =
-                field(field_name).and_then(|f| f.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0);
-            let path = format!("/proc/{pid}/{map}");
-            let map = crate::files::read_text(&path).doing(|| format!("read {path}"))?;
-            Ok(id_inside(&map, real))
-        };
-        status.setup = Some((setup("Uid:", "uid_map")?, setup("Gid:", "gid_map")?));
-    }
-    Ok(status)
-}
-
-/// 0 where the map has it, else what the host's id `real` is inside.
-fn id_inside(map: &str, real: u64) -> u32 {
-    let lines = map.lines().filter_map(|l| {
-        let mut n = l.split_ascii_whitespace().map(|w| w.parse::<u64>().ok());
-        Some((n.next()??, n.next()??, n.next()??))
-    });
-    let lines: Vec<(u64, u64, u64)> = lines.collect();
-    if lines.iter().any(|(inside, ..)| *inside == 0) {
-        return 0;
-    }
-    lines
-        .iter()
-        .find(|(_, host, count)| real >= *host && real - host < *count)
-        .and_then(|(inside, host, _)| u32::try_from(inside + (real - host)).ok())
-        .unwrap_or(0)
-}
-
-/// The label that the attached process must change to.
-fn label_to_take(init: i32, options: &Options) -> Option<String> {
-    if !options.confine || !crate::plan::host::apparmor_enabled() {
-        return None;
-    }
-    let own = apparmor::label_of(rustix::process::getpid().as_raw_pid());
-    let wanted = options.label.clone().or_else(|| apparmor::label_of(init));
-    if wanted == own { None } else { wanted }
-}
-
-/// A terminal of the container's devpts; of the host's where it has none.
-fn open_terminal(client: &Client) -> Result<Pty> {
-    match client.devpts_fd() {
-        Ok(devpts) => Pty::open_in(devpts.as_fd()),
-        Err(_) => Pty::open_host(),
     }
 }
 
@@ -378,8 +180,9 @@ fn migrate(context: &Context, client: &Client, pid: Pid) -> Result<()> {
         result => return result,
     };
     let Some(unit) = client.systemd_scope() else {
-        return Err(refused
-            .with_hint("the cgroup of this session and the container's are not both this user's: use -e CGROUP"));
+        return Err(refused.with_hint(
+            "the cgroup of this session and the container's are not both this user's: use -e CGROUP",
+        ));
     };
     scope::attach(&unit, pid)?;
     context.groups.migrate(pid)

@@ -63,8 +63,10 @@ pub fn apply_v2(layout: &Layout, set: &GroupSet, items: &[(String, String)]) -> 
     }
     for (item, value) in items.iter().filter(|(i, _)| !i.starts_with("devices.")) {
         if set.groups.is_empty() {
-            return Err(Error::unsupported(format!("lxc.cgroup2.{item} = {value}: the container has no cgroup"))
-                .with_hint(NO_CGROUP));
+            return Err(Error::unsupported(format!(
+                "lxc.cgroup2.{item} = {value}: the container has no cgroup"
+            ))
+            .with_hint(NO_CGROUP));
         }
         for group in &set.groups {
             let hierarchy = &layout.hierarchies[group.hierarchy];

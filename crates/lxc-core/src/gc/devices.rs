@@ -4,8 +4,8 @@
 use std::fmt;
 
 use crate::error::{Doing, Result};
-use lxc_netlink::{Device, Netlink};
 use crate::network::is_random_name;
+use lxc_netlink::{Device, Netlink};
 
 /// A pair, by index and name of its ends.
 #[derive(Debug, Clone, PartialEq, Eq)]

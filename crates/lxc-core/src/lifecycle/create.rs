@@ -117,8 +117,7 @@ impl Container {
             // Ids for what is not the container's: an ordinary user's own.
             let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             let inside = within.inside_id(IdKind::Uid, own.0).zip(within.inside_id(IdKind::Gid, own.1));
-            let (uid, gid) =
-                inside.filter(|_| ordinary).unwrap_or((identity.setup_uid, identity.setup_gid));
+            let (uid, gid) = inside.filter(|_| ordinary).unwrap_or((identity.setup_uid, identity.setup_gid));
             arguments.extend([
                 "--mapped-uid".into(),
                 uid.to_string(),

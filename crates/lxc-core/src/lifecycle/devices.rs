@@ -8,10 +8,10 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
-use lxc_netlink::{Netlink, Radios, is_device_name};
-use crate::network::radio::move_device;
 use crate::network::own_namespace;
+use crate::network::radio::move_device;
 use crate::rootfs::Root;
+use lxc_netlink::{Netlink, Radios, is_device_name};
 
 impl Container {
     /// Makes the device node `source` of the host in the running container, at `path` (`None`: where it is on the
@@ -66,7 +66,8 @@ impl Container {
     /// before). It is down then.
     pub fn attach_interface(&self, name: &str, new_name: Option<&str>) -> Result<()> {
         let namespace = self.network_namespace()?;
-        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside =
+            Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
         let device = netlink.device(name).doing(|| format!("interface {name}"))?;
         let new_name = new_name.unwrap_or(name);
@@ -82,7 +83,8 @@ impl Container {
     /// before). It is down then.
     pub fn detach_interface(&self, name: &str, new_name: Option<&str>) -> Result<()> {
         let namespace = self.network_namespace()?;
-        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside =
+            Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let device = inside.device(name).doing(|| format!("interface {name} of {}", self.name()))?;
         let new_name = new_name.unwrap_or(name);
         check_interface_name(new_name)?;
@@ -98,7 +100,8 @@ impl Container {
     /// Whether the running container has a network interface of that name.
     pub fn has_interface(&self, name: &str) -> Result<bool> {
         let namespace = self.network_namespace()?;
-        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside =
+            Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         Ok(inside.index_of(name).is_ok())
     }
 

@@ -8,11 +8,11 @@ use lxc_sys::process::setns;
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
-use lxc_netlink::Netlink;
 use crate::network::link::{self, Bridge};
 use crate::network::query::{self, Interface};
 use crate::network::setup::{Devices, configure_inside, container_name};
 use crate::plan::network as plan;
+use lxc_netlink::Netlink;
 
 impl Container {
     /// The devices of the running container with their addresses and counters, in the kernel's order.
@@ -37,7 +37,8 @@ impl Container {
     /// host, ports of Open vSwitch, proxies and scripts.
     pub fn add_network(&self, network: &Network) -> Result<String> {
         let namespace = self.network_namespace()?;
-        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside =
+            Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let mut network = network.clone();
         let number = self.next_network();
         let name = match network.name.take().filter(|n| !n.is_empty() && n != "eth%d") {
@@ -85,7 +86,8 @@ impl Container {
     /// names is refused; hardware is, too, by the kernel. Another that somebody has moved there is removed like any.
     pub fn remove_network(&self, name: &str) -> Result<()> {
         let namespace = self.network_namespace()?;
-        let mut inside = Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
+        let mut inside =
+            Netlink::open_in(namespace.as_fd()).doing(|| "open a netlink socket in the container")?;
         let what = || format!("device {name} of {}", self.name());
         let device = inside.device(name).doing(what)?;
         if device.loopback {

@@ -24,7 +24,9 @@ use crate::spawn::ahead;
 pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, GroupSet)> {
     let layout = layout::detect_in(own_scope(plan), plan.cgroups.relative, only)?;
     if layout.hierarchies.is_empty() {
-        ::log::warn!("no cgroup here is writable for this user: the container runs in the caller's, without limits");
+        ::log::warn!(
+            "no cgroup here is writable for this user: the container runs in the caller's, without limits"
+        );
     }
     let groups = GroupSet::create(&layout, &plan.cgroups.monitor)?;
     match groups.enable_controllers(&layout).and_then(|()| group::join(&groups.v1_tasks()?)) {

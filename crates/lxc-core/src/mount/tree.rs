@@ -91,9 +91,8 @@ fn attributes(flags: u64) -> u64 {
 }
 
 /// Of a mount, with what is mounted below it.
-const CLONE_ALL: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
-    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
-    .union(OpenTreeFlags::AT_RECURSIVE);
+const CLONE_ALL: OpenTreeFlags =
+    OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC).union(OpenTreeFlags::AT_RECURSIVE);
 
 /// A detached copy of a directory's mount, with what is mounted below it.
 pub fn clone_tree(path: &Path) -> Result<OwnedFd> {

@@ -7,8 +7,8 @@ use lxc_sys::Errno;
 
 use super::setup::container_name;
 use crate::error::{Doing, Error, Result};
-use lxc_netlink::{self as netlink, Netlink, is_device_name};
 use crate::plan::network::mtu;
+use lxc_netlink::{self as netlink, Netlink, is_device_name};
 
 /// What a pair's end on the host becomes a port of.
 #[derive(Debug)]

@@ -20,8 +20,8 @@ use super::radio::move_device;
 use super::setup::Inside;
 use super::{link, own_namespace};
 use crate::error::{Doing, Error, Kind, Result};
-use lxc_netlink::{Netlink, Radios, is_link_local};
 use crate::plan::network::{hardware_address, mtu};
+use lxc_netlink::{Netlink, Radios, is_link_local};
 
 /// A device that is in a container.
 #[derive(Debug)]
@@ -127,7 +127,8 @@ impl Kept {
         let index = found.index;
         let mut addresses = netlink.address_messages().doing(what)?;
         addresses.retain(|a| a.header.index == index && !is_link_local(a));
-        let mut socket = Netlink::open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
+        let mut socket =
+            Netlink::open_in(inside.namespace).doing(|| "open a netlink socket in the container")?;
         let moving = || format!("{}: move it into the container as {}", what(), inside.name);
         let before = socket.devices().doing(moving)?;
         // Where the kernel has nothing for them there are none.

@@ -6,11 +6,15 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+use lxc_netlink::{Device, DeviceAddress, Netlink};
+use lxc_sys::clone::{Fork, exit_now, fork};
 use lxc_sys::process::setns;
-use rustix::process::Pid;
+use lxc_sys::{Errno, socket};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{RecvFlags, SocketType};
+use rustix::process::{Pid, WaitOptions};
 
 use crate::error::{Doing, Error, Kind, Result};
-use lxc_netlink::{Device, DeviceAddress, Netlink};
 
 /// A device of a container and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,18 +79,58 @@ pub fn interfaces_and_stay(init: Pid) -> Result<Vec<Interface>> {
 }
 
 fn visit_one(init: Pid) -> Result<Vec<Interface>> {
+    match enter(init) {
+        Ok(()) => list_here().doing(|| "list interfaces"),
+        Err(e) if e.errno() == Some(Errno::PERM) => {
+            // An ordinary user's own container: the user namespace has to be entered first.
+            let socket = socket_of(init).map_err(|_| e)?;
+            list(Netlink::of_socket(socket)).doing(|| "list interfaces")
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// A netlink socket made in a container's user and network namespace by a process that goes there.
+fn socket_of(init: Pid) -> lxc_sys::Result<OwnedFd> {
+    let open = |kind: &str| {
+        let path = format!("/proc/{}/ns/{kind}", init.as_raw_pid());
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let (user, net) = (open("user")?, open("net")?);
+    let (ours, theirs) = socket::pair(SocketType::SEQPACKET)?;
+    match fork()? {
+        // Of a process with threads: nothing here allocates.
+        Fork::Child(_) => {
+            let made = setns(user.as_fd(), libc::CLONE_NEWUSER as u64)
+                .and_then(|()| setns(net.as_fd(), libc::CLONE_NEWNET as u64))
+                .and_then(|()| Netlink::raw_socket())
+                .and_then(|made| socket::send(theirs.as_fd(), b"S", &[made.as_fd()], false));
+            exit_now(i32::from(made.is_err()))
+        }
+        Fork::Parent(pid) => {
+            drop(theirs);
+            let received = socket::receive(ours.as_fd(), &mut [0; 1], RecvFlags::empty());
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+            received?.fds.pop().ok_or(Errno::PERM)
+        }
+    }
+}
+
+/// The calling thread enters the network namespace of a process.
+fn enter(init: Pid) -> Result<()> {
     let path = format!("/proc/{}/ns/net", init.as_raw_pid());
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let what = || format!("enter the network namespace {path}");
-    let namespace: OwnedFd =
-        rustix::fs::open(Path::new(&path), flags, rustix::fs::Mode::empty()).doing(what)?;
-    setns(namespace.as_fd(), libc::CLONE_NEWNET as u64).doing(what)?;
-    list_here().doing(|| "list interfaces")
+    let namespace: OwnedFd = rustix::fs::open(Path::new(&path), flags, Mode::empty()).doing(what)?;
+    setns(namespace.as_fd(), libc::CLONE_NEWNET as u64).doing(what)
 }
 
 /// Devices of the calling thread's network namespace.
 pub fn list_here() -> lxc_sys::Result<Vec<Interface>> {
-    let mut netlink = Netlink::open()?;
+    list(Netlink::open()?)
+}
+
+fn list(mut netlink: Netlink) -> lxc_sys::Result<Vec<Interface>> {
     let mut addresses = netlink.addresses()?;
     let interface = |device: Device| {
         let own = addresses.extract_if(.., |a| a.index == device.index).collect();

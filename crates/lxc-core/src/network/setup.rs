@@ -13,8 +13,8 @@ use super::{openvswitch, stacked, user_nic};
 use crate::error::{Doing, Result};
 use crate::hooks::HookContext;
 use crate::plan::network::{hardware_address, mtu};
-use netlink_packet_route::link::LinkAttribute;
 use lxc_netlink::Netlink;
+use netlink_packet_route::link::LinkAttribute;
 
 /// A device that was made on the host.
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@ use netlink_packet_route::link::{
 use super::link;
 use super::setup::Inside;
 use crate::error::{Doing, Error, Result};
-use lxc_netlink::{Netlink, Stacked};
 use crate::plan::network::{hardware_address, mtu};
+use lxc_netlink::{Netlink, Stacked};
 
 /// Makes the device of a network; nothing for types that have none of this kind.
 pub(super) fn create(

@@ -1,7 +1,6 @@
 //! Devices of an ordinary user's container: made by the setuid helper lxc-user-nic, as far as lxc-usernet lets the user.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
 
 use lxc_config::Network;
 
@@ -15,12 +14,15 @@ pub(super) struct Made {
     /// The host's end.
     pub(super) device: Device,
     bridge: String,
-    /// The container's network namespace, where the host's end is to be removed by the helper.
-    namespace: Option<OwnedFd>,
+    /// The container's network namespace, which has to be shown when it is removed.
+    namespace: OwnedFd,
 }
 
+/// A key, and whether a network has it.
+type Given = (&'static str, fn(&Network) -> bool);
+
 /// Keys that only root can carry out; upstream ignores them as well.
-const WITHOUT_EFFECT: [(&str, fn(&Network) -> bool); 7] = [
+const WITHOUT_EFFECT: [Given; 7] = [
     ("veth.pair", |n| n.veth_pair.is_some()),
     ("veth.mode = router", |n| n.veth_router),
     ("veth.vlan.id", |n| n.veth_vlan_id.is_some()),
@@ -43,22 +45,18 @@ pub(super) fn create(number: u32, network: &Network, inside: &Inside<'_>) -> Res
     let mut words = said.trim_end().split(':');
     let (_, _, name, index) = (words.next(), words.next(), words.next(), words.next());
     let (name, index) = name.zip(index.and_then(|i| i.parse().ok())).ok_or_else(bad)?;
-    let controller = std::fs::read_link(Path::new("/sys/class/net").join(name).join("master"));
-    let in_ovs = controller.is_ok_and(|c| c.file_name().is_some_and(|n| n == "ovs-system"));
-    let namespace = in_ovs.then(|| inside.namespace.try_clone_to_owned()).transpose();
     Ok(Made {
-        device: Device { index, name: name.to_string(), network: number, in_ovs },
+        device: Device { index, name: name.to_string(), network: number, in_ovs: false },
         bridge: bridge.to_string(),
-        namespace: namespace.doing(|| "copy a descriptor")?,
+        namespace: inside.namespace.try_clone_to_owned().doing(|| "copy a descriptor")?,
     })
 }
 
 impl Made {
-    /// Removes what does not go with the container's end: the record that Open vSwitch has.
+    /// Removes it. By itself it would go some time after the container's end, and count until then.
     pub(super) fn remove(self) -> Result<()> {
-        let Some(namespace) = &self.namespace else { return Ok(()) };
         let own = rustix::process::getpid().as_raw_nonzero();
-        let path = format!("/proc/{own}/fd/{}", namespace.as_raw_fd());
+        let path = format!("/proc/{own}/fd/{}", self.namespace.as_raw_fd());
         run(&["delete", "-", "-", &path, "veth", &self.bridge, &self.device.name]).map(drop)
     }
 }

@@ -10,8 +10,8 @@ use super::link::{Bridge, bridge_of};
 use super::openvswitch;
 use super::setup::{Device, Devices, Inside};
 use crate::error::{Doing, Error, Result};
-use lxc_netlink::{Netlink, VethPair};
 use crate::plan::network::{hardware_address, mtu};
+use lxc_netlink::{Netlink, VethPair};
 
 impl Devices {
     /// Makes the pair of a network of type veth and connects the host's end.

@@ -91,13 +91,15 @@ impl Subordinate {
                 self.login
             ),
         };
-        Error::new(Kind::Denied, "lxc.idmap is missing: only root runs containers without one").with_hint(hint)
+        Error::new(Kind::Denied, "lxc.idmap is missing: only root runs containers without one")
+            .with_hint(hint)
     }
 
     /// As newuidmap(1) decides: ranges that follow each other count as one.
     fn covers(&self, line: &IdMap) -> bool {
         let ranges = self.ranges(line.kind);
-        let (mut next, end) = (line.host_id, line.host_id.saturating_add(line.count));
+        let Some(end) = line.host_id.checked_add(line.count) else { return false };
+        let mut next = line.host_id;
         while next < end {
             match ranges.iter().find(|r| r.first <= next && next < r.end()) {
                 Some(range) => next = range.end(),
@@ -115,7 +117,8 @@ impl Subordinate {
         let login = &self.login;
         let show = |r: &Range| format!("{}-{}", r.first, r.end() - 1);
         let given: Vec<String> = self.ranges(line.kind).iter().map(show).collect();
-        let given = if given.is_empty() { "no ids".to_string() } else { format!("only {}", given.join(", ")) };
+        let given =
+            if given.is_empty() { "no ids".to_string() } else { format!("only {}", given.join(", ")) };
         let IdMap { ns_id, host_id, count, .. } = line;
         let wanted = show(&Range { first: *host_id, count: *count });
         Error::new(
@@ -166,14 +169,7 @@ mod tests {
 
     fn of_user() -> Subordinate {
         let ids = parse(TEXT, "me", 1000);
-        Subordinate {
-            login: "me".into(),
-            uid: 1000,
-            gid: 100,
-            uids: ids.clone(),
-            gids: ids,
-            others: false,
-        }
+        Subordinate { login: "me".into(), uid: 1000, gid: 100, uids: ids.clone(), gids: ids, others: false }
     }
 
     #[test]

@@ -410,7 +410,8 @@ pub fn create_network(parent: &mut Parent<'_>) -> Result<()> {
     let path = format!("/proc/{}/ns/net", parent.spawned.pid.as_raw_pid());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let namespace = rustix::fs::open(&*path, flags, Mode::empty()).doing(|| format!("open {path}"))?;
-    parent.spawned.network = Devices::create(&parent.plan.values, (namespace.as_fd(), parent.spawned.pid), parent.hooks)?;
+    parent.spawned.network =
+        Devices::create(&parent.plan.values, (namespace.as_fd(), parent.spawned.pid), parent.hooks)?;
     Ok(())
 }
 

@@ -124,7 +124,8 @@ impl<'a> Reader<'a> {
 fn lengths(start: &[u8; 16]) -> Option<(usize, usize)> {
     let number = |at: usize| start[at..at + 4].try_into().ok().map(u32::from_le_bytes);
     let (body, fields) = (number(4)? as usize, number(12)? as usize);
-    (start[0] == b'l' && start[3] == 1 && body <= MAX_MESSAGE && fields <= MAX_MESSAGE).then_some((body, fields))
+    (start[0] == b'l' && start[3] == 1 && body <= MAX_MESSAGE && fields <= MAX_MESSAGE)
+        .then_some((body, fields))
 }
 
 /// A message of its first 16 bytes, and what follows them.
@@ -340,7 +341,11 @@ fn encode_call(
         let mut field = |code: u8, kind: &str, text: &str| {
             fields.align(8).0.push(code);
             fields.signature(kind);
-            if kind == "g" { fields.signature(text) } else { fields.string(text) };
+            if kind == "g" {
+                fields.signature(text)
+            } else {
+                fields.string(text)
+            };
         };
         field(PATH, "o", target.path);
         field(INTERFACE, "s", target.interface);

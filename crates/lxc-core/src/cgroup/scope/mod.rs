@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lxc_sys::Errno;
 use rustix::fs::{CWD, Mode};
-use rustix::process::{Pid, getpid, geteuid};
+use rustix::process::{Pid, geteuid, getpid};
 
 use self::bus::{Body, Bus, Failure, Target, addresses};
 use crate::error::{Doing, Error, Kind, Result};
@@ -60,11 +60,15 @@ pub fn enter(container: &str) -> Result<Scope> {
     manager.wait_for(&unit)?;
     let cgroup = own_cgroup()?.unwrap_or_default();
     if !cgroup.ends_with(&unit) {
-        return Err(Error::new(Kind::Failed, format!("systemd made {unit}, but this process is in /{cgroup}")));
+        return Err(Error::new(
+            Kind::Failed,
+            format!("systemd made {unit}, but this process is in /{cgroup}"),
+        ));
     }
     // A cgroup that hands controllers on has no processes in it.
     let leaf = PathBuf::from("/sys/fs/cgroup").join(&cgroup).join(LEAF);
-    rustix::fs::mkdirat(CWD, &leaf, Mode::from_raw_mode(0o755)).doing(|| format!("create {}", leaf.display()))?;
+    rustix::fs::mkdirat(CWD, &leaf, Mode::from_raw_mode(0o755))
+        .doing(|| format!("create {}", leaf.display()))?;
     let procs = leaf.join("cgroup.procs");
     std::fs::write(&procs, "0").doing(|| format!("write {}", procs.display()))?;
     Ok(Scope { unit, cgroup })

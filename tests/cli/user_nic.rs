@@ -1,0 +1,185 @@
+//! lxc-user-nic, called as nobody should.
+
+use lxc_testkit::net::HostDevices;
+use lxc_testkit::user::{GROUP, LOGIN};
+use lxc_testkit::{OrdinaryUser, Suite, needs};
+
+/// A script of the user's in which `$N` is the helper, `$B` the bridge and `$PID` a process in a network namespace of
+/// the user's; each call is followed by its status.
+fn script(user: &OrdinaryUser, bridge: &str, text: &str) -> String {
+    let helper = Suite::ours().path("../libexec/lxc/lxc-user-nic");
+    let whole = format!(
+        "N={}; B={bridge}; exec 2>&1; call() {{ $N \"$@\"; echo \"= $?\"; }}
+         unshare -Urn sleep 60 >/dev/null 2>&1 & PID=$!
+         until [ \"$(readlink /proc/$PID/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+         until grep -q . /proc/$PID/uid_map; do sleep 0.01; done
+         {text}\nkill $PID",
+        helper.display()
+    );
+    user.sh(&Suite::ours(), &whole).exits(0).stdout
+}
+
+/// The name of the host's device in the helper's answer.
+fn device(answer: &str) -> &str {
+    answer.split(':').nth(2).unwrap_or_default()
+}
+
+#[test]
+fn quotas() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("q", "");
+    let b = bridge.name();
+    user.allow(&format!("# {LOGIN} veth {b} 9\n{LOGIN} veth {b} 2\n@{GROUP} veth {b} 1\n{LOGIN} veth none 1\nroot veth {b} 9\n"));
+    let text = script(&user, b, "for i in 1 2 3 4; do call create - - $PID veth $B; done
+        call create - - $PID veth none foo; call create - - $PID veth none bar; call create - - $PID veth other");
+    let lines: Vec<&str> = text.lines().collect();
+    for (i, line) in [0, 2, 4].iter().enumerate() {
+        assert!(lines[*line].starts_with(&format!("eth{i}:")) && lines[line + 1] == "= 0", "{text}");
+    }
+    assert!(lines[6].contains("Quota reached") && lines[7] == "= 1", "{text}");
+    // Another bridge has a quota of its own.
+    assert!(lines[8].starts_with("foo:") && lines[9] == "= 0", "{text}");
+    assert!(lines[10].contains("Quota reached") && lines[11] == "= 1", "{text}");
+    assert!(lines[12].contains("lxc-usernet has no line") && lines[13] == "= 1", "{text}");
+    let nics = user.nics();
+    let counted = |owner: &str| nics.lines().filter(|l| l.starts_with(&format!("{owner} veth {b} "))).count();
+    assert_eq!((counted(LOGIN), counted(&format!("@{GROUP}"))), (2, 1), "{nics}");
+    // The namespace goes, and the devices with it: their records do not count.
+    let ports = format!("ip -o link show master {b}");
+    lxc_testkit::eventually("the devices are gone", || lxc_testkit::net::sh(&ports).is_empty());
+    let text = script(&user, b, "call create - - $PID veth $B eth7");
+    assert!(text.starts_with("eth7:") && text.ends_with("= 0\n"), "{text}");
+    assert_eq!(user.nics().lines().count(), 1, "{}", user.nics());
+}
+
+/// A namespace that is not the caller's, and what is none, get one answer, byte by byte: nobody learns by it which
+/// files there are (CVE-2017-5985, CVE-2018-6556, CVE-2022-47952).
+#[test]
+fn namespaces_of_others() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("o", "");
+    user.allow(&format!("{LOGIN} veth {} 9\n", bridge.name()));
+    let secret = user.dir.join("secret");
+    std::fs::create_dir(&secret).unwrap();
+    std::fs::write(secret.join("there"), "").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let text = script(&user, bridge.name(), "
+        for p in 1 $$ 4194305 0; do call create - - $p veth $B; done
+        for f in /proc/1/ns/net /proc/self/ns/net /proc/$PID/ns/user /etc/passwd /nowhere $P/secret/there \
+            $P/secret/missing $P/secret / /dev/null /dev/tty ''; do call delete - - \"$f\" veth $B veth0; done");
+    let answers: Vec<&str> = text.lines().collect();
+    assert_eq!(answers.len(), 32, "{text}");
+    for pair in answers.chunks(2) {
+        assert_eq!(pair, [answers[0], "= 1"], "{text}");
+    }
+    assert!(answers[0].ends_with("or is not the caller's"), "{text}");
+    assert_eq!(user.nics(), "");
+}
+
+#[test]
+fn hostile_arguments() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("h", "");
+    let b = bridge.name();
+    user.allow(&format!("{LOGIN} veth {b} 3\n{LOGIN} veth lo 3\n"));
+    let text = script(&user, b, "
+        call; call create; call create - - $PID veth $B a b; call destroy - - $PID veth $B
+        call create - - $PID macvlan $B; call create - - x/../1 veth $B; call create - - -1 veth $B
+        call create - - \"$PID \" veth $B; call create - - $PID veth ../$B; call create - - $PID veth ''
+        call create - - $PID veth $B ../x; call create - - $PID veth $B \"a b\"; call create - - $PID veth $B lo
+        call create - - $PID veth $B 0123456789abcdef; call create - - $PID veth lo
+        call create - - $PID veth $B \"$(printf 'a\\nb')\"; call create - - $PID veth $B ''");
+    let (mut good, mut bad) = (0, 0);
+    for line in text.lines() {
+        match line {
+            "= 0" => good += 1,
+            "= 1" => bad += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((good, bad), (0, 17), "{text}");
+    assert_eq!(user.nics(), "");
+    let devices = lxc_testkit::net::sh(&format!("ip link show master {b}"));
+    assert_eq!(devices, "", "nothing stays on the bridge");
+}
+
+/// Only what was made for the caller is removed, and only with a namespace of the caller's in hand.
+#[test]
+fn removing() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let (bridge, other) = (HostDevices::bridge("d", ""), HostDevices::pair("d"));
+    user.allow(&format!("{LOGIN} veth {} 2\n", bridge.name()));
+    let text = script(
+        &user,
+        bridge.name(),
+        &format!(
+            "
+        call create - - $PID veth $B; D=$(ls /sys/class/net/$B/brif)
+        call delete - - /proc/$PID/ns/net veth $B {}; call delete - - /proc/1/ns/net veth $B $D
+        call delete - - /proc/$PID/ns/net veth none $D; call delete - - /proc/$PID/ns/net veth $B $D
+        call delete - - /proc/$PID/ns/net veth $B $D",
+            other.name()
+        ),
+    );
+    let codes: Vec<&str> = text.lines().filter(|l| l.starts_with("= ")).collect();
+    assert_eq!(codes, ["= 0", "= 1", "= 1", "= 1", "= 0", "= 1"], "{text}");
+    assert_eq!(user.nics(), "");
+    lxc_testkit::net::sh(&format!("ip link show {}", other.name()));
+    assert!(!std::path::Path::new("/sys/class/net").join(device(&text)).exists());
+}
+
+/// The caller's descriptors, limits, environment and signals have no power over the helper: the registry stays whole.
+#[test]
+fn a_hostile_surrounding() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("s", "");
+    user.allow(&format!("{LOGIN} veth {} 9\n", bridge.name()));
+    let text = script(&user, bridge.name(), "
+        call create - - $PID veth $B 0<&- 1>&- 2>&-; call create - - $PID veth $B >/dev/full
+        (ulimit -f 0; call create - - $PID veth $B); (ulimit -n 8; call create - - $PID veth $B)
+        (ulimit -v 20000 2>/dev/null; call create - - $PID veth $B)
+        (PATH=/nowhere; IFS=x; LD_PRELOAD=/nowhere; export PATH IFS LD_PRELOAD; call create - - $PID veth $B)
+        (trap '' CHLD PIPE; call create - - $PID veth $B)
+        for i in 1 2 3 4 5 6 7 8; do $N create - - $PID veth $B & kill -STOP $! 2>/dev/null; kill -KILL $!; done; wait %2 2>/dev/null
+        for j in 1 2 3; do call create - - $PID veth $B; done");
+    // Whatever came of each call: records and ports are the same, and no more than were allowed.
+    let nics = user.nics();
+    let recorded: Vec<&str> = nics.lines().filter_map(|l| l.split(' ').nth(3)).collect();
+    let ports = std::fs::read_dir(format!("/sys/class/net/{}/brif", bridge.name())).expect("ports").flatten();
+    for port in ports {
+        let port = port.file_name().to_string_lossy().into_owned();
+        assert!(recorded.contains(&&*port), "{port} is not in {nics:?}: {text}");
+    }
+    assert!(nics.lines().all(|l| l.split(' ').count() == 4) && recorded.len() <= 9, "{nics}{text}");
+}
+
+/// A process whose pid is taken by another, or that changes its namespaces, between the look and the deed: the namespace
+/// is held by a descriptor.
+#[test]
+fn racing_processes() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("p", "");
+    user.allow(&format!("{LOGIN} veth {} 1000\n", bridge.name()));
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    // A process that goes from its own network namespace to nowhere at all, again and again.
+    let text = script(&user, bridge.name(), "
+        i=0; while [ $i -lt 60 ]; do i=$((i + 1)); unshare -Urn true & $N create - - $! veth $B >/dev/null 2>&1; done
+        wait %3 2>/dev/null; for r in 1 2 3; do $N create - - $PID veth $B >/dev/null; done; echo done");
+    assert!(text.ends_with("done\n"), "{text}");
+    assert_eq!(own, std::fs::read_link("/proc/self/ns/net").unwrap());
+    let ports = format!("ip -o link show master {}", bridge.name());
+    lxc_testkit::eventually("the devices go with their namespaces", || {
+        lxc_testkit::net::sh(&ports).is_empty()
+    });
+    // None whose other end was to go elsewhere has stayed on the host.
+    for line in user.nics().lines() {
+        let device = line.split(' ').nth(3).unwrap_or_default();
+        assert!(!std::path::Path::new("/sys/class/net").join(device).exists(), "{line}");
+    }
+}
