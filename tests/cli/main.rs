@@ -33,6 +33,7 @@ mod notify;
 mod openvswitch;
 mod run;
 mod seccomp;
+mod security;
 mod start;
 mod stop;
 mod stress;

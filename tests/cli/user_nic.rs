@@ -183,3 +183,39 @@ fn racing_processes() {
         assert!(!std::path::Path::new("/sys/class/net").join(device).exists(), "{line}");
     }
 }
+
+/// CVE-2026-39402: a device of another user's is not removed by whoever may have devices on the same bridge.
+#[test]
+fn devices_of_other_users() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let (bridge, other) = (HostDevices::bridge("v", ""), HostDevices::pair("v"));
+    let (b, device) = (bridge.name(), other.name());
+    lxc_testkit::net::sh(&format!("ip link set {device} master {b}"));
+    user.allow(&format!("{LOGIN} veth {b} 2\n"));
+    let records = format!("somebody veth {b} {device}\n@somebody veth {b} {device}\n");
+    std::fs::write(user.dir.join("run/nics"), &records).unwrap();
+    let text = script(&user, b, &format!("call delete - - /proc/$PID/ns/net veth $B {device}"));
+    assert!(text.contains("was not made for") && text.ends_with("= 1\n"), "{text}");
+    lxc_testkit::net::sh(&format!("ip link show {device}"));
+    assert_eq!(user.nics(), records);
+}
+
+/// CVE-2018-6556: nothing that the caller names is opened with more rights than the caller has.
+#[test]
+fn files_are_opened_by_the_caller() {
+    use rustix::fs::inotify;
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("f", "");
+    user.allow(&format!("{LOGIN} veth {} 9\n", bridge.name()));
+    let secret = user.dir.join("secret");
+    std::fs::write(&secret, "").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let watcher = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watcher, &secret, inotify::WatchFlags::OPEN).unwrap();
+    let text = script(&user, bridge.name(), "call delete - - $P/secret veth $B veth0");
+    assert!(text.ends_with("= 1\n"), "{text}");
+    let seen = rustix::io::read(&watcher, &mut [0; 256]);
+    assert_eq!(seen, Err(rustix::io::Errno::AGAIN), "somebody opened it");
+}

@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod codegen;
+mod defences;
 mod demo;
 mod install;
 mod setup;
@@ -25,6 +26,7 @@ cargo xtask TASK [OPTIONS]
   test [--vm] [FILTER]        build, install to a staging directory, run all tests; --vm: the end-to-end ones in a guest
   bench [--vm] [--quick]      measure beside the LXC of the distribution, here or in a guest
   vm [OPTIONS] -- COMMAND     run a command in a throw-away guest with systemd, cgroup v2 and AppArmor (vm --help)
+  defences [FILTER]           take each defence out of a copy of the sources: a test of security must notice
   codegen [--check]           write man/ and completions/ from the tables, or check that they are current
   tidy                        rules that neither compiler nor clippy checks
 ";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Some((&"demo", [])) => demo::run(),
         Some((&"test", filter)) => test::run(filter),
         Some((&"bench", options)) => bench::run(options),
+        Some((&"defences", options)) => defences::run(options),
         Some((&"codegen", options)) => codegen::run(options),
         Some((&"tidy", [])) => tidy::run(),
         Some((&("-h" | "--help"), [])) => {

@@ -5,7 +5,7 @@ mod files;
 
 use anyhow::{Result, bail};
 
-use crate::{codegen, shell};
+use crate::{codegen, defences, shell};
 
 /// A rule: what is wrong, one line each.
 type Rule = fn() -> Result<Vec<String>>;
@@ -18,6 +18,7 @@ const RULES: &[(&str, Rule)] = &[
     ("no file is longer than 600 lines", files::short),
     ("every command has a test file, and every test file is used", files::tested),
     ("manual pages and completions are current", current),
+    ("each defence can be taken out", defences::stale),
     ("nothing of one machine is in the sources", files::portable),
 ];
 

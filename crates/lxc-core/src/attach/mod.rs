@@ -27,6 +27,7 @@ use crate::lifecycle::stop::pid_of;
 use crate::plan::limits;
 use crate::plan::namespaces::flag;
 use crate::protocol::Client;
+use crate::rootfs::enter_directory;
 use crate::spawn::child::write_proc;
 use crate::spawn::parent::apply_limits;
 use crate::terminal::proxy::Proxy;
@@ -231,7 +232,7 @@ fn enter(
     close_hosts_descriptors(context, channel)?;
     // Without such a directory in the container the process begins in its root.
     if let Some(dir) = cwd
-        && let Err(e) = rustix::process::chdir(&dir)
+        && let Err(e) = enter_directory(&dir)
     {
         log::info!("change to {} in the container: {e}", dir.display());
         rustix::process::chdir("/").doing(|| "change to /")?;

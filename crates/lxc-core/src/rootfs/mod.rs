@@ -14,6 +14,9 @@ use rustix::mount::MountFlags;
 
 use crate::error::{Doing, Error, Result};
 
+/// f_type of procfs (linux/magic.h).
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
 /// The root directory of a container, while the caller is outside of it.
 #[derive(Debug)]
 pub struct Root {
@@ -39,6 +42,49 @@ impl AsFd for Parent<'_> {
 /// The path by which a descriptor can be used where a path is wanted.
 pub fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Changes to a directory of the container's, inside of it. Links of /proc to descriptors are not followed: one of them may
+/// still be the host's (CVE-2024-21626). Nor is a directory accepted that cannot be reached from the root.
+pub fn enter_directory(path: &Path) -> lxc_sys::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    let directory = rustix::io::retry_on_intr(|| {
+        rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve)
+    })?;
+    rustix::process::fchdir(&directory)?;
+    // getcwd(2): "(unreachable)/…"
+    match rustix::process::getcwd(Vec::new())?.to_bytes().first() {
+        Some(b'/') => Ok(()),
+        _ => Err(Errno::XDEV),
+    }
+}
+
+/// The host's procfs, while it is in sight.
+#[derive(Debug)]
+pub struct Procfs(OwnedFd);
+
+impl Procfs {
+    /// Opens /proc, which must be one.
+    pub fn open() -> Result<Procfs> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open("/proc", flags, Mode::empty()).doing(|| "open /proc")?;
+        let is_procfs = rustix::fs::fstatfs(&fd).doing(|| "look at /proc")?.f_type == PROC_SUPER_MAGIC;
+        if is_procfs { Ok(Procfs(fd)) } else { Err(Error::invalid("/proc is no procfs")) }
+    }
+
+    /// Writes a value to a file, in one write, as files of procfs want it. No link is followed, and the file is one of a
+    /// procfs: whatever the container has on its own /proc (CVE-2025-52881).
+    pub fn write(&self, path: &Path, value: &str) -> lxc_sys::Result<()> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let fd =
+            rustix::io::retry_on_intr(|| rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve))?;
+        if rustix::fs::fstatfs(&fd)?.f_type != PROC_SUPER_MAGIC {
+            return Err(Errno::XDEV);
+        }
+        rustix::io::write(&fd, value.as_bytes()).map(drop)
+    }
 }
 
 impl Root {

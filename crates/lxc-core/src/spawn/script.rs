@@ -109,6 +109,7 @@ pub static SCRIPT: &[Entry] = &[
             monitor("lxc.prlimit", |p| !p.limits.is_empty(), parent::set_limits),
         ],
     ),
+    step("open /proc", |p| !p.values.sysctls.is_empty(), child::open_proc),
     step("isolate the mounts", |p| new(p, NamespaceKind::Mnt), child::isolate_mounts),
     step("pre-mount hooks", |p| hook(p, HookType::PreMount), |c| c.run_hooks(HookType::PreMount)),
     step("mount rootfs", |p| has_rootfs(p) || p.rootfs.is_none(), child::mount_rootfs),

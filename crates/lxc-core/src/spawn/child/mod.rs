@@ -23,7 +23,7 @@ use crate::lsm::apparmor;
 use crate::mount::{automount, dev, entries, pivot as pivoting, tree};
 use crate::network;
 use crate::plan::{Plan, limits, namespaces};
-use crate::rootfs::Root;
+use crate::rootfs::{Procfs, Root, enter_directory};
 use crate::terminal::pty::Pty;
 pub use terminals::{send_descriptors, set_up_terminals};
 
@@ -62,6 +62,7 @@ pub struct Child<'a> {
     hooks: HookContext,
     root: Option<Root>,
     found: Option<tree::Found>,
+    proc: Option<Procfs>,
     devpts: Option<OwnedFd>,
     console: Option<Pty>,
     console_is_hosts: bool,
@@ -86,6 +87,7 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
         hooks,
         root: None,
         found: None,
+        proc: None,
         devpts: None,
         console: None,
         console_is_hosts: false,
@@ -466,11 +468,19 @@ pub fn personality(child: &mut Child<'_>) -> Result<()> {
     process::set_personality(persona).doing(|| format!("lxc.arch = {}", arch.name))
 }
 
-/// Inside the container's namespaces, while all capabilities are there.
+/// While the host's is in sight: what is on /proc of the container may be anything.
+pub fn open_proc(child: &mut Child<'_>) -> Result<()> {
+    child.proc = Some(Procfs::open()?);
+    Ok(())
+}
+
+/// Inside the container's namespaces, which say what the files are about, while all capabilities are there.
 pub fn write_sysctls(child: &mut Child<'_>) -> Result<()> {
+    let Some(proc) = child.proc.take() else { return Ok(()) };
     for (name, value) in &child.plan.values.sysctls {
-        let path = Path::new("/proc/sys").join(limits::dotted_path(name)?);
-        write_proc(&path, value, &format!("lxc.sysctl.{name} = {value}"))?;
+        let path = Path::new("sys").join(limits::dotted_path(name)?);
+        proc.write(&path, value)
+            .doing(|| format!("lxc.sysctl.{name} = {value}: write /proc/{}", path.display()))?;
     }
     Ok(())
 }
@@ -552,12 +562,12 @@ pub fn new_session(_: &mut Child<'_>) -> Result<()> {
 pub fn change_directory(child: &mut Child<'_>) -> Result<()> {
     let Some(dir) = &child.plan.values.init.cwd else { return Ok(()) };
     let what = || format!("lxc.init.cwd = {}", dir.display());
-    if let Err(e) = rustix::process::chdir(dir) {
+    if let Err(e) = enter_directory(dir) {
         if e != Errno::NOENT {
             return Err(Error::os(what(), e));
         }
         child.with_callers_umask(|| std::fs::create_dir_all(dir).doing(what))?;
-        rustix::process::chdir(dir).doing(what)?;
+        enter_directory(dir).doing(what)?;
     }
     Ok(())
 }

@@ -1,0 +1,321 @@
+//! Whether the tests of security can fail: each defence is taken out of a copy of the sources, and a test must notice.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup::{self, For};
+use crate::shell;
+
+/// A defence, and the test that must fail without it.
+struct Defence {
+    /// What it is against.
+    name: &'static str,
+    /// A test of tests/cli.
+    test: &'static str,
+    /// What is changed: file, text that occurs in it once, and what stands there instead.
+    changes: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const ROOTFS: &str = "crates/lxc-core/src/rootfs/mod.rs";
+const USER_NIC: &str = "crates/lxc-user-nic/src/lib.rs";
+const TARGET: &str = "crates/lxc-user-nic/src/target.rs";
+
+const DEFENCES: &[Defence] = &[
+    Defence {
+        name: "CVE-2015-1331: links in the place of locks",
+        test: "security::locks_are_not_redirected",
+        changes: &[("crates/lxc-core/src/lock.rs", ".custom_flags(libc::O_NOFOLLOW)", ".custom_flags(0)")],
+    },
+    Defence {
+        name: "CVE-2015-1334: a false /proc",
+        test: "security::a_false_proc",
+        changes: &[(
+            "crates/lxc-core/src/attach/context.rs",
+            "format!(\"/proc/{pid}/status\")",
+            "format!(\"/proc/{pid}/root/proc/1/status\")",
+        )],
+    },
+    Defence {
+        name: "CVE-2015-1335: mount targets outside",
+        test: "security::mount_targets_that_move",
+        changes: &[(
+            ROOTFS,
+            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
+            "let resolve = ResolveFlags::empty();",
+        )],
+    },
+    Defence {
+        name: "CVE-2016-8649: a process that enters is looked into",
+        test: "security::attach_shows_nothing_of_the_host",
+        changes: &[(
+            "crates/lxc-core/src/attach/mod.rs",
+            "rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)",
+            "rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)",
+        )],
+    },
+    Defence {
+        name: "CVE-2016-10124: the caller's terminal",
+        test: "security::the_callers_terminal_stays_outside",
+        changes: &[(
+            "crates/lxc-cli/src/commands/attach.rs",
+            "Options { terminal: any_stdio_is_terminal(), ..Options::default() }",
+            "Options { terminal: any_stdio_is_terminal() && false, ..Options::default() }",
+        )],
+    },
+    Defence {
+        name: "CVE-2017-5985: others' network namespaces",
+        test: "user_nic::namespaces_of_others",
+        changes: &[
+            (
+                TARGET,
+                "&& belongs_to(fd.as_fd(), user.uid.as_raw())",
+                "&& (true || belongs_to(fd.as_fd(), user.uid.as_raw()))",
+            ),
+            (
+                TARGET,
+                "user.act(|| rustix::fs::open(path, flags, Mode::empty()))?",
+                "rustix::fs::open(path, flags, Mode::empty())",
+            ),
+        ],
+    },
+    Defence {
+        name: "CVE-2018-6556: files opened as root",
+        test: "user_nic::files_are_opened_by_the_caller",
+        changes: &[(
+            TARGET,
+            "user.act(|| rustix::fs::open(path, flags, Mode::empty()))?",
+            "rustix::fs::open(path, flags, Mode::empty())",
+        )],
+    },
+    Defence {
+        name: "CVE-2022-47952: answers that tell which files there are",
+        test: "user_nic::namespaces_of_others",
+        changes: &[(
+            TARGET,
+            "let target = opened.ok()",
+            "if let Err(e) = &opened { return Err(e.to_string()); } let target = opened.ok()",
+        )],
+    },
+    Defence {
+        name: "CVE-2026-39402: others' devices on a bridge",
+        test: "user_nic::devices_of_other_users",
+        changes: &[(USER_NIC, "caller.is(&e.owner) && Entry", "(true || caller.is(&e.owner)) && Entry")],
+    },
+    Defence {
+        name: "more devices than allowed",
+        test: "user_nic::quotas",
+        changes: &[(USER_NIC, "used(&l.owner) < l.count", "used(&l.owner) < l.count + 1")],
+    },
+    Defence {
+        name: "names that are no names of devices",
+        test: "user_nic::hostile_arguments",
+        changes: &[(
+            USER_NIC,
+            "interface.filter(|n| !is_device_name(n))",
+            "interface.filter(|n| n.is_empty())",
+        )],
+    },
+    Defence {
+        name: "CVE-2019-5736: the program's own file",
+        test: "security::the_program_cannot_be_overwritten",
+        changes: &[("crates/lxc-cli/src/commands/attach.rs", "protect::run_protected()?;", "")],
+    },
+    Defence {
+        name: "CVE-2024-21626: descriptors as working directories",
+        test: "security::working_directories",
+        changes: &[
+            (ROOTFS, "let resolve = ResolveFlags::NO_MAGICLINKS;", "let resolve = ResolveFlags::empty();"),
+            (ROOTFS, "_ => Err(Errno::XDEV),", "_ => Ok(()),"),
+        ],
+    },
+    Defence {
+        name: "CVE-2025-31133, CVE-2025-52565: devices of a hostile image",
+        test: "security::devices_of_a_hostile_image",
+        changes: &[(
+            ROOTFS,
+            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
+            "let resolve = ResolveFlags::empty();",
+        )],
+    },
+    Defence {
+        name: "CVE-2025-52881: writes to a false procfs",
+        test: "security::writes_to_a_false_procfs",
+        changes: &[(
+            "crates/lxc-core/src/spawn/child/mod.rs",
+            "let Some(proc) = child.proc.take() else { return Ok(()) };",
+            "for (name, value) in &child.plan.values.sysctls { std::fs::write(Path::new(\"/proc/sys\").join(limits::dotted_path(name)?), value).doing(|| \"write\")?; } let Some(proc) = child.proc.take() else { return Ok(()) };",
+        )],
+    },
+    Defence {
+        name: "lines in values",
+        test: "security::lines_in_values",
+        changes: &[(
+            "crates/lxc-config/src/config.rs",
+            "if value.contains(['\\n', '\\r']) {",
+            "if value.contains(['\\0']) {",
+        )],
+    },
+    Defence {
+        name: "setuid programs of a container",
+        test: "security::setuid_programs_of_a_container",
+        changes: &[("crates/lxc-core/src/lifecycle/create.rs", "from_mode(0o710)", "from_mode(0o711)")],
+    },
+    Defence {
+        name: "commands of other users",
+        test: "security::commands_of_other_users",
+        changes: &[(
+            "crates/lxc-core/src/monitor/server.rs",
+            "peer.uid.is_root() ||",
+            "true || peer.uid.is_root() ||",
+        )],
+    },
+    Defence {
+        name: "descriptors of the caller",
+        test: "security::descriptors_of_the_caller",
+        changes: &[
+            (
+                "crates/lxc-core/src/monitor/daemonize.rs",
+                "process::close_all_but(keep, plan.options.last_kept_fd).doing(|| \"close descriptors\")?;",
+                "",
+            ),
+            (
+                "crates/lxc-core/src/spawn/finish.rs",
+                "process::close_on_exec_from(last + 1)",
+                "Ok::<(), lxc_sys::Errno>(())",
+            ),
+        ],
+    },
+    Defence {
+        name: "the caller's environment",
+        test: "security::the_callers_environment",
+        changes: &[(
+            "crates/lxc-core/src/spawn/child/mod.rs",
+            "child.hooks.clone().inside()",
+            "child.hooks.clone()",
+        )],
+    },
+    Defence {
+        name: "ids that are not the user's",
+        test: "user::ids_that_are_not_the_users",
+        changes: &[(
+            "crates/lxc-core/src/plan/subordinate.rs",
+            "if !is_own && !self.others && !self.covers(line) {",
+            "if false && !is_own && !self.others && !self.covers(line) {",
+        )],
+    },
+    Defence {
+        name: "clients without number",
+        test: "hostile::three_hundred_connections",
+        changes: &[
+            (
+                "crates/lxc-core/src/monitor/server.rs",
+                "MAX_CONNECTIONS: usize = 256",
+                "MAX_CONNECTIONS: usize = 65536",
+            ),
+            (
+                "crates/lxc-core/src/monitor/server.rs",
+                "MAX_STRANGERS: usize = 16",
+                "MAX_STRANGERS: usize = 65536",
+            ),
+        ],
+    },
+];
+
+/// Descriptions of changes that do not fit the sources any more.
+pub fn stale() -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for defence in DEFENCES {
+        for (file, from, _) in defence.changes {
+            let text =
+                std::fs::read_to_string(shell::root().join(file)).with_context(|| format!("read {file}"))?;
+            let found = text.matches(from).count();
+            if found != 1 {
+                wrong.push(format!("{}: {file} has {from:?} {found} times", defence.name));
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+/// `cargo xtask defences [FILTER]`.
+pub fn run(options: &[&str]) -> Result<()> {
+    if !shell::is_root() {
+        bail!("defences: the tests need root");
+    }
+    setup::run(For::Tests)?;
+    let filter = options.first().copied().unwrap_or_default();
+    let wanted = DEFENCES.iter().filter(|d| d.name.contains(filter) || d.test.contains(filter));
+    let tree = std::path::absolute(shell::target().join("defences"))?;
+    copy_sources(&tree)?;
+    install(&tree).context("the sources as they are")?;
+    let mut unnoticed = Vec::new();
+    for defence in wanted {
+        if !passes(&tree, defence.test)? {
+            bail!("{} fails with its defence", defence.test);
+        }
+        for (file, from, to) in defence.changes {
+            let path = tree.join(file);
+            let text = std::fs::read_to_string(&path).with_context(|| format!("read {file}"))?;
+            std::fs::write(&path, text.replacen(from, to, 1))?;
+        }
+        install(&tree).with_context(|| format!("without the defence against {}", defence.name))?;
+        let noticed = !passes(&tree, defence.test)?;
+        println!("{}  {}  ({})", if noticed { "noticed  " } else { "UNNOTICED" }, defence.name, defence.test);
+        if !noticed {
+            unnoticed.push(defence.name);
+        }
+        copy_sources(&tree)?;
+        install(&tree)?;
+    }
+    if unnoticed.is_empty() { Ok(()) } else { bail!("{} defences are not tested", unnoticed.len()) }
+}
+
+/// What git knows, as it is now. Files that are the same keep their time, so that little is built again.
+fn copy_sources(tree: &Path) -> Result<()> {
+    std::fs::create_dir_all(tree)?;
+    let files = shell::read(
+        Command::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+            .current_dir(shell::root()),
+    )?;
+    for file in files.lines() {
+        let (from, to) = (shell::root().join(file), tree.join(file));
+        let Ok(wanted) = std::fs::read(&from) else { continue };
+        if std::fs::read(&to).is_ok_and(|now| now == wanted) {
+            continue;
+        }
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::copy(&from, &to).with_context(|| format!("copy {file}"))?;
+    }
+    Ok(())
+}
+
+fn cargo(tree: &Path, words: &[&str]) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(words).current_dir(tree).stdout(Stdio::null()).stderr(Stdio::piped());
+    cargo.env("RUSTFLAGS", "").env("LXC_TEST_PREFIX", tree.join("target/test-prefix"));
+    cargo
+}
+
+fn install(tree: &Path) -> Result<()> {
+    let output = cargo(tree, &["xtask", "install", "--quick", "--prefix", "target/test-prefix"]).output()?;
+    if !output.status.success() {
+        bail!("it does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// Whether a test succeeds. It may need several tries to fail where it is a race.
+fn passes(tree: &Path, test: &str) -> Result<bool> {
+    let words = ["test", "--quiet", "--package", "lxc", "--test", "cli", "--", "--exact", test];
+    for _ in 0..3 {
+        if !cargo(tree, &words).status()?.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
