@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "properties/config.rs"]
 mod property;
 
 fuzz_target!(|text: &[u8]| property::holds(text));

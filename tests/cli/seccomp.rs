@@ -44,6 +44,42 @@ fn every_action_and_every_operator_as_with_the_peer() {
     }
 }
 
+/// A program for i386 that calls mkdir(2) and ends with the error number: an ELF header, a program header, the code.
+#[rustfmt::skip]
+const MKDIR_I386: &[u8] = &[
+    0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 1, 0, 0, 0, 0x54, 0x80, 4, 8, 0x34, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0x34, 0, 0x20, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+    1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 4, 8, 0, 0x80, 4, 8, 0x76, 0, 0, 0, 0x76, 0, 0, 0, 5, 0, 0, 0, 0, 0x10, 0, 0,
+    // mov eax, 39; mov ebx, path; mov ecx, 0; int 0x80; neg eax; mov ebx, eax; mov eax, 1; int 0x80; path
+    0xb8, 39, 0, 0, 0, 0xbb, 0x74, 0x80, 4, 8, 0xb9, 0, 0, 0, 0, 0xcd, 0x80, 0xf7, 0xd8, 0x89, 0xc3, 0xb8, 1, 0, 0, 0,
+    0xcd, 0x80, 0x90, 0x90, 0x90, 0x90, b'/', 0,
+];
+
+/// Each section of a policy is for the calls of its architecture, and for no others.
+#[test]
+fn sections_are_for_their_architectures() {
+    needs!(root, ours, program "perl");
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let policy = "2\ndenylist\n[x86]\nmkdir errno 5\n[x86_64]\nmkdir errno 6\n[x32]\nmkdir errno 7\n[arm64]\nmkdirat errno 8\n";
+    let script = r#"open F, ">DIR/i386"; binmode F; print F pack("H*", "CODE"); close F; chmod 0755, "DIR/i386";
+        $p = "/"; for $n (83, 0x40000053, 258) { print syscall($n, $n == 258 ? (-100, $p) : $p, 0) < 0 ? $!+0 : "made", " "; }
+        $e = system "DIR/i386"; print $e >> 8, "\n";"#;
+    let code: String = MKDIR_I386.iter().map(|b| format!("{b:02x}")).collect();
+    let run = |policy: &str| under(&Suite::ours(), policy, &script.replace("CODE", &code)).exits(0).stdout;
+    // Without a policy: the directory exists, and the kernel may not know x32.
+    let free = run("2\ndenylist\n[all]\nkexec_load errno 1\n");
+    let words: Vec<&str> = free.split_whitespace().collect();
+    assert_eq!(
+        (words[0], words[2], words[3]),
+        ("17", "17", "17"),
+        "does this kernel run i386 programs? {free}"
+    );
+    assert_eq!(run(policy), "6 7 17 5\n");
+    assert_eq!(run("2\ndenylist\n[all]\nmkdir errno 9\n"), "9 9 17 9\n");
+}
+
 /// Every call with arguments that mean nothing: what the policy denies fails as it says, and all else as ever.
 #[test]
 fn the_usual_policy_call_by_call_as_with_the_peer() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-#[path = "../../../fuzz/fuzz_targets/property.rs"]
+#[path = "../../../fuzz/fuzz_targets/properties/config.rs"]
 mod property;
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use lxc_config::{IdMap, NamespaceKind};
+use lxc_config::{IdKind, IdMap, NamespaceKind};
 use lxc_sys::clone::{Cloned, SingleThreaded, clone3, exit_now};
 use lxc_sys::{Errno, socket};
 use rustix::fs::{Mode, OFlags};
@@ -182,5 +182,37 @@ impl Unshared {
             Some(status) => Exit::Status(status),
             None => Exit::Signal(status.terminating_signal().unwrap_or(0)),
         })
+    }
+}
+
+/// A line of a map as lxc-usernsexec takes it: `u`, `g`, or `b` for both, then `:INSIDE:OUTSIDE:COUNT`.
+pub fn parse_map(text: &str) -> Option<Vec<IdMap>> {
+    let mut fields = text.split(':');
+    let kinds: &[IdKind] = match fields.next()? {
+        "u" => &[IdKind::Uid],
+        "g" => &[IdKind::Gid],
+        "b" => &[IdKind::Uid, IdKind::Gid],
+        _ => return None,
+    };
+    let mut number = || fields.next()?.trim().parse().ok();
+    let (ns_id, host_id, count) = (number()?, number()?, number()?);
+    let line = |&kind: &IdKind| IdMap { kind, ns_id, host_id, count };
+    fields.next().is_none().then(|| kinds.iter().map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps() {
+        let lines = |text| {
+            parse_map(text).map(|m| m.iter().map(|m| (m.ns_id, m.host_id, m.count)).collect::<Vec<_>>())
+        };
+        assert_eq!(lines("b:0:100000:65536"), Some(vec![(0, 100_000, 65536); 2]));
+        assert_eq!(lines("u:1:2:3"), Some(vec![(1, 2, 3)]));
+        for bad in ["", "u", "x:0:1:2", "u:0:1", "u:0:1:2:3", "u:a:1:2", "u:-1:1:2"] {
+            assert_eq!(lines(bad), None, "{bad}");
+        }
     }
 }

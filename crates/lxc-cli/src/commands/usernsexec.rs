@@ -4,7 +4,7 @@ use lxc_config::{IdKind, IdMap, NamespaceKind};
 use lxc_core::plan::Subordinate;
 use lxc_core::plan::identity::first_free;
 use lxc_core::plan::namespaces::flag;
-use lxc_core::unshare::Unshare;
+use lxc_core::unshare::{Unshare, parse_map};
 
 use super::unshare::{c_strings, environment};
 use crate::context::{Context, refuse};
@@ -38,7 +38,8 @@ fn run(context: &Context) -> anyhow::Result<i32> {
     let mut map = Vec::new();
     for text in context.matches.all("map") {
         map.extend(
-            parse(text).ok_or_else(|| refuse(format!("-m {text}: not u, g or b, :INSIDE:OUTSIDE:COUNT")))?,
+            parse_map(text)
+                .ok_or_else(|| refuse(format!("-m {text}: not u, g or b, :INSIDE:OUTSIDE:COUNT")))?,
         );
     }
     if map.is_empty() {
@@ -71,35 +72,4 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         ..Unshare::default()
     };
     Ok(unshare.start()?.wait()?.code())
-}
-
-/// One MAP: a line for users, groups or both.
-fn parse(text: &str) -> Option<Vec<IdMap>> {
-    let mut fields = text.split(':');
-    let kinds: &[IdKind] = match fields.next()? {
-        "u" => &[IdKind::Uid],
-        "g" => &[IdKind::Gid],
-        "b" => &[IdKind::Uid, IdKind::Gid],
-        _ => return None,
-    };
-    let mut number = || fields.next()?.trim().parse().ok();
-    let (ns_id, host_id, count) = (number()?, number()?, number()?);
-    let line = |&kind: &IdKind| IdMap { kind, ns_id, host_id, count };
-    fields.next().is_none().then(|| kinds.iter().map(line).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn maps() {
-        let lines =
-            |text| parse(text).map(|m| m.iter().map(|m| (m.ns_id, m.host_id, m.count)).collect::<Vec<_>>());
-        assert_eq!(lines("b:0:100000:65536"), Some(vec![(0, 100_000, 65536); 2]));
-        assert_eq!(lines("u:1:2:3"), Some(vec![(1, 2, 3)]));
-        for bad in ["", "u", "x:0:1:2", "u:0:1", "u:0:1:2:3", "u:a:1:2", "u:-1:1:2"] {
-            assert_eq!(lines(bad), None, "{bad}");
-        }
-    }
 }

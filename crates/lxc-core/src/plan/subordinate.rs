@@ -36,16 +36,24 @@ impl Subordinate {
     pub fn of_caller() -> Subordinate {
         let read = |path: &str| crate::files::read_text(path).unwrap_or_default();
         let uid = rustix::process::getuid().as_raw();
+        let gid = rustix::process::getgid().as_raw();
         let login = login_of(uid).unwrap_or_else(|| uid.to_string());
         let switch = read("/etc/nsswitch.conf");
         let sources = switch.lines().find_map(|l| l.trim().strip_prefix("subid:"));
+        let others = sources.is_some_and(|s| s.split_ascii_whitespace().any(|word| word != "files"));
+        let own = Subordinate::of(&login, (uid, gid), &read("/etc/subuid"), &read("/etc/subgid"));
+        Subordinate { others, ..own }
+    }
+
+    /// Those that the texts of /etc/subuid and /etc/subgid give to a user.
+    pub fn of(login: &str, (uid, gid): (u32, u32), subuid: &str, subgid: &str) -> Subordinate {
         Subordinate {
-            uids: parse(&read("/etc/subuid"), &login, uid),
-            gids: parse(&read("/etc/subgid"), &login, uid),
+            login: login.to_string(),
             uid,
-            gid: rustix::process::getgid().as_raw(),
-            login,
-            others: sources.is_some_and(|s| s.split_ascii_whitespace().any(|word| word != "files")),
+            gid,
+            uids: parse(subuid, login, uid),
+            gids: parse(subgid, login, uid),
+            others: false,
         }
     }
 
@@ -168,8 +176,7 @@ mod tests {
     const TEXT: &str = "# none\nother:1:2\nme:100000:0\nme:200000:65536\n1000:265536:10\nme:5\nme:1:2:3\n";
 
     fn of_user() -> Subordinate {
-        let ids = parse(TEXT, "me", 1000);
-        Subordinate { login: "me".into(), uid: 1000, gid: 100, uids: ids.clone(), gids: ids, others: false }
+        Subordinate::of("me", (1000, 100), TEXT, TEXT)
     }
 
     #[test]
