@@ -11,7 +11,8 @@ use crate::cgroup::attach::AttachGroups;
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lifecycle::stop::pid_of;
-use crate::lsm::apparmor;
+use crate::lsm;
+use crate::plan::label::Label;
 use crate::plan::namespaces::flag;
 use crate::protocol::wire::Command;
 use crate::protocol::{Client, Pending};
@@ -31,7 +32,7 @@ pub(super) struct Context {
     /// Where the listener of a filter that asks goes: a request to the monitor that waits for it.
     pub(super) listener_line: Option<OwnedFd>,
     /// What to change the label to.
-    pub(super) label: Option<String>,
+    pub(super) label: Option<Label>,
     pub(super) init: InitStatus,
     pub(super) environment: Vec<(String, String)>,
     pub(super) terminal: Option<Pty>,
@@ -199,13 +200,15 @@ fn id_inside(map: &str, real: u64) -> u32 {
 }
 
 /// The label that the attached process must change to.
-fn label_to_take(init: i32, options: &Options) -> Option<String> {
-    if !options.confine || !crate::plan::host::apparmor_enabled() {
+fn label_to_take(init: i32, options: &Options) -> Option<Label> {
+    if !options.confine {
         return None;
     }
-    let own = apparmor::label_of(rustix::process::getpid().as_raw_pid());
-    let wanted = options.label.clone().or_else(|| apparmor::label_of(init));
-    if wanted == own { None } else { wanted }
+    let wanted = match &options.label {
+        Some(label) => lsm::named(label),
+        None => lsm::label_of(init),
+    };
+    wanted.filter(|label| Some(label) != lsm::label_of(rustix::process::getpid().as_raw_pid()).as_ref())
 }
 
 /// A terminal of the container's devpts; of the host's where it has none.

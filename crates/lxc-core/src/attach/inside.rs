@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 use super::context::Context;
 use super::{Options, Payload};
 use crate::error::{Doing, Error, Result};
-use crate::lsm::apparmor;
+use crate::lsm;
 use crate::plan::environment::c_strings;
 use crate::plan::namespaces::flag;
 use crate::protocol::wire::{HEADER_LEN, Header};
@@ -53,7 +53,7 @@ fn prepare(context: &Context, options: &Options) -> Result<()> {
         finish::set_ids(uid, gid, Some(&[]))?;
     }
     if let Some(label) = &context.label {
-        apparmor::change(apparmor::open_own_inside()?, label)?;
+        lsm::change(&lsm::open_own_inside(label)?, label)?;
     }
     if context.no_new_privs {
         rustix::thread::set_no_new_privs(true).doing(|| "set no_new_privs")?;

@@ -1,12 +1,11 @@
 //! AppArmor: changing the label of a process, and profiles made for one container.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lxc_sys::Errno;
-use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::profile::{self, Features};
 use crate::error::{Doing, Error, Kind, Result};
@@ -14,84 +13,23 @@ use crate::plan::label::{GeneratedProfile, LabelPlan};
 use crate::plan::{Plan, host};
 use crate::{files, paths};
 
-/// f_type of procfs (linux/magic.h).
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-/// Inode of the root of every instance of procfs (fs/proc/internal.h).
-const PROC_ROOT_INO: u64 = 1;
 /// The module's own file, and the one of kernels before 5.8, which the first module in line owns.
-const ATTRIBUTES: [&str; 2] = ["attr/apparmor/current", "attr/current"];
+pub(super) const FILES: &[&str] = &["attr/apparmor/current", "attr/current"];
 /// Policy namespaces of the host.
 const NAMESPACES: &str = "/sys/kernel/security/apparmor/policy/namespaces";
 
 /// The label of a process, without its mode. `None` where the kernel has no labels.
 pub fn label_of(pid: i32) -> Option<String> {
-    ATTRIBUTES.iter().find_map(|file| host::read_label(&format!("/proc/{pid}/{file}")))
+    FILES.iter().find_map(|file| host::read_label(&format!("/proc/{pid}/{file}")))
 }
 
-/// This process's label, to be changed by itself: the kernel takes it from nobody else.
-///
-/// On the host, or while the host's /proc is still in sight: it is trusted.
-pub fn open_own() -> Result<OwnedFd> {
-    let open = |file: &str| {
-        rustix::fs::open(format!("/proc/self/{file}"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-    };
-    first_of(open).doing(|| "open the label of this process")
-}
-
-/// The same inside a container, whose /proc may be anything: through a root of procfs without following links
-/// or crossing mounts, else through an instance of procfs that is mounted nowhere. Should the instance be that
-/// of other processes, the kernel refuses the write.
-pub fn open_own_inside() -> Result<OwnedFd> {
-    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let seen = rustix::fs::open("/proc", directory, Mode::empty()).and_then(|proc| open_below(proc.as_fd()));
-    match seen {
-        Ok(fd) => Ok(fd),
-        Err(e) => {
-            log::debug!("the label below /proc: {e}; using a procfs of our own");
-            own_procfs().and_then(|proc| open_below(proc.as_fd())).doing(|| "open the label of this process")
-        }
-    }
-}
-
-fn open_below(proc: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
-    let is_procfs = rustix::fs::fstatfs(proc)?.f_type == PROC_SUPER_MAGIC;
-    if !is_procfs || rustix::fs::fstat(proc)?.st_ino != PROC_ROOT_INO {
-        return Err(Errno::NOTSUP);
-    }
-    let pid = rustix::process::getpid().as_raw_nonzero();
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_XDEV;
-    first_of(|file| {
-        let path = format!("{pid}/{file}");
-        rustix::fs::openat2(proc, path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty(), resolve)
-    })
-}
-
-fn own_procfs() -> lxc_sys::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-fn first_of(open: impl Fn(&str) -> lxc_sys::Result<OwnedFd>) -> lxc_sys::Result<OwnedFd> {
-    match open(ATTRIBUTES[0]) {
-        Err(Errno::NOENT) => open(ATTRIBUTES[1]),
-        result => result,
-    }
-}
-
-/// Changes this process's label at once.
+/// Changes this process's label, whose file is given, at once.
 ///
 /// # Errors
 /// The profile is not loaded, or the present one does not allow the change.
-pub fn change(own: OwnedFd, label: &str) -> Result<()> {
+pub(super) fn change(own: &OwnedFd, label: &str) -> Result<()> {
     let text = format!("changeprofile {label}");
-    rustix::io::write(&own, text.as_bytes()).map(drop).map_err(|errno| {
+    rustix::io::write(own, text.as_bytes()).map(drop).map_err(|errno| {
         let error = Error::os(format!("change to the AppArmor profile {label}"), errno);
         match errno {
             Errno::NOENT => error.with_hint(
@@ -225,7 +163,7 @@ fn confines_somebody(file: &Path) -> bool {
     let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
     let label = |pid: u32| {
         let read = |file: &str| files::read_text(format!("/proc/{pid}/{file}")).ok();
-        read(ATTRIBUTES[0]).or_else(|| read(ATTRIBUTES[1])).unwrap_or_default()
+        FILES.iter().find_map(|file| read(file)).unwrap_or_default()
     };
     // The file is called like the profile, but for slashes.
     pids.map(label).any(|label| label.replace('/', "-").contains(name))

@@ -2,6 +2,7 @@
 //!
 //! It runs in the host's namespaces, single-threaded, and serves everybody by one event loop.
 
+mod confine;
 pub mod console;
 pub mod daemonize;
 pub mod event_loop;

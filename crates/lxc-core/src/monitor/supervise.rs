@@ -10,6 +10,7 @@ use lxc_sys::signal::{self, SignalSet};
 use rustix::fs::{Mode, OFlags, Uid};
 use rustix::process::{Pid, PidfdFlags};
 
+use super::confine;
 use super::console::Console;
 use super::event_loop::{Clients, Running};
 use super::states::Publisher;
@@ -205,7 +206,9 @@ impl Monitor<'_> {
             log::drop_ring();
             process::release_free_memory();
             match listener.as_ref() {
-                Some(socket) => running.serve(socket.as_fd(), self.signals.as_fd()),
+                Some(socket) => {
+                    confine::serve(&self.plan, || running.serve(socket.as_fd(), self.signals.as_fd()))
+                }
                 None => Err(Error::invalid("the command socket is closed")),
             }
         });

@@ -48,6 +48,11 @@ pub fn apparmor_enabled() -> bool {
     crate::files::read_text("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y'))
 }
 
+/// Whether SELinux labels processes here.
+pub fn selinux_enabled() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
+}
+
 /// A label as /proc shows it, without the mode that follows it: `NAME (enforce)`.
 pub fn read_label(path: &str) -> Option<String> {
     let text = crate::files::read_text(path).ok()?;
@@ -96,7 +101,7 @@ impl Host {
                 .and_then(|t| t.trim().parse().ok())
                 .unwrap_or(40),
             apparmor: apparmor_enabled().then(|| AppArmorHost::detect(confines)),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            selinux: selinux_enabled(),
             cgroup_pattern,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lxc_config::AppArmor;
+use lxc_config::Values;
 
 use super::host::Host;
 use crate::error::{Error, Result};
@@ -24,6 +24,17 @@ pub enum LabelPlan {
     Profile(String),
     /// Init changes to an AppArmor profile that is made for this container.
     Generated(GeneratedProfile),
+    /// Init is executed in a context of SELinux.
+    Context(String),
+}
+
+/// A label, and of which module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// An AppArmor profile.
+    AppArmor(String),
+    /// A context of SELinux.
+    SeLinux(String),
 }
 
 /// Names of a profile that is made for one container.
@@ -59,9 +70,15 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 impl LabelPlan {
     /// Decides from the keys and the host.
-    pub fn resolve(values: &AppArmor, lxcpath: &Path, container: &str, host: &Host) -> Result<LabelPlan> {
+    pub fn resolve(values: &Values, lxcpath: &Path, container: &str, host: &Host) -> Result<LabelPlan> {
         const KEY: &str = "lxc.apparmor.profile";
-        let Some(apparmor) = &host.apparmor else { return Ok(LabelPlan::Keep) };
+        // One of them labels: AppArmor where both are there.
+        let Some(apparmor) = &host.apparmor else {
+            let context = values.selinux_context.as_ref().filter(|_| host.selinux);
+            let other = context.filter(|c| c.as_str() != "unconfined_t");
+            return Ok(other.map_or(LabelPlan::Keep, |c| LabelPlan::Context(c.clone())));
+        };
+        let values = &values.apparmor;
         let profile = values.profile.as_deref();
         let free = OF_THIS_PROGRAM.contains(&apparmor.label.as_str());
         match profile {
@@ -100,11 +117,12 @@ impl LabelPlan {
     }
 
     /// What init's label becomes; `None` when it stays.
-    pub fn label(&self) -> Option<String> {
+    pub fn label(&self) -> Option<Label> {
         match self {
             LabelPlan::Keep => None,
-            LabelPlan::Profile(name) => Some(name.clone()),
-            LabelPlan::Generated(profile) => Some(profile.label()),
+            LabelPlan::Profile(name) => Some(Label::AppArmor(name.clone())),
+            LabelPlan::Generated(profile) => Some(Label::AppArmor(profile.label())),
+            LabelPlan::Context(context) => Some(Label::SeLinux(context.clone())),
         }
     }
 }
@@ -115,11 +133,14 @@ fn default_profile(host: &Host) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use lxc_config::AppArmor;
+
     use super::super::host::AppArmorHost;
     use super::*;
 
     fn resolve(profile: Option<&str>, label: &str, can_stack: bool) -> Result<LabelPlan> {
-        let values = AppArmor { profile: profile.map(str::to_string), ..AppArmor::default() };
+        let apparmor = AppArmor { profile: profile.map(str::to_string), ..AppArmor::default() };
+        let values = Values { apparmor, ..Values::default() };
         let apparmor = AppArmorHost { label: label.into(), can_stack, mediates_mounts: true };
         let host = Host { apparmor: Some(apparmor), ..Host::for_tests() };
         LabelPlan::resolve(&values, Path::new("/c"), "web", &host)
@@ -128,7 +149,7 @@ mod tests {
     #[test]
     fn the_label_of_init() {
         let label = |profile, own, stack| resolve(profile, own, stack).ok().map(|p| p.label());
-        let some = |text: &str| Some(Some(text.to_string()));
+        let some = |text: &str| Some(Some(Label::AppArmor(text.to_string())));
         assert_eq!(label(None, UNCONFINED, true), some("lxc-container-default-cgns"));
         assert_eq!(label(None, "/usr/bin/lxc-start", false), some("lxc-container-default-cgns"));
         assert_eq!(label(None, "other", false), Some(None));
@@ -139,6 +160,21 @@ mod tests {
         assert_eq!(label(Some("mine"), "other", false), None);
         assert_eq!(label(Some("generated"), UNCONFINED, true), some("lxc-web_</c>//&:lxc-web_<-c>:"));
         assert_eq!(label(Some("generated"), UNCONFINED, false), some("lxc-web_</c>"));
+    }
+
+    #[test]
+    fn contexts() {
+        let label = |context: &str, selinux, apparmor: bool| {
+            let values = Values { selinux_context: Some(context.into()), ..Values::default() };
+            let own = AppArmorHost { label: UNCONFINED.into(), can_stack: true, mediates_mounts: true };
+            let host = Host { selinux, apparmor: apparmor.then_some(own), ..Host::for_tests() };
+            LabelPlan::resolve(&values, Path::new("/c"), "web", &host).expect("a plan").label()
+        };
+        let context = "system_u:system_r:lxc_t:s0:c1,c2";
+        assert_eq!(label(context, true, false), Some(Label::SeLinux(context.into())));
+        assert_eq!(label(context, false, false), None);
+        assert_eq!(label("unconfined_t", true, false), None);
+        assert!(matches!(label(context, true, true), Some(Label::AppArmor(_))));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use cgroup::CgroupPlan;
 pub use environment::Environment;
 pub use host::Host;
 pub use identity::Identity;
-use label::LabelPlan;
+pub use label::LabelPlan;
 pub use mounts::{MountPlan, RootfsPlan, Storage};
 pub use namespaces::Namespaces;
 pub use subordinate::Subordinate;
@@ -112,7 +112,6 @@ impl Plan {
         check_name(name)?;
         let values = &config.values;
         let plan = || -> Result<Plan> {
-            refuse_other_issues(values, host)?;
             let identity = Identity::resolve(values)?;
             host.subordinate.as_ref().map_or(Ok(()), |ids| ids.check(&identity))?;
             let namespaces = Namespaces::resolve(values, lxcpath, host)?;
@@ -140,7 +139,7 @@ impl Plan {
                 limits: limits::resolve(values)?,
                 console: values.console.path.as_deref() != Some(Path::new("none")),
                 filter: filter(&values.seccomp)?,
-                label: LabelPlan::resolve(&values.apparmor, lxcpath, name, host)?,
+                label: LabelPlan::resolve(values, lxcpath, name, host)?,
                 rootfs,
                 options,
                 values: resolved,
@@ -286,16 +285,4 @@ pub fn filter(keys: &Seccomp) -> Result<Option<Filter>> {
     }
     let what = || format!("lxc.seccomp.profile = {}", profile.display());
     seccomp::load(profile).map(Some).doing(what)
-}
-
-/// Keys that this version knows but does not carry out yet: a container that asks for protection
-/// must not run without it.
-fn refuse_other_issues(values: &Values, host: &Host) -> Result<()> {
-    // Only where AppArmor is not in charge: one of them labels.
-    if host.selinux && host.apparmor.is_none() && values.selinux_context.is_some() {
-        return Err(Error::unsupported(
-            "lxc.selinux.context: a SELinux context is not supported by this version",
-        ));
-    }
-    Ok(())
 }

@@ -19,10 +19,10 @@ use super::script::{Entry, SCRIPT, needed_steps};
 use crate::cgroup::{Layout, group};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
-use crate::lsm::apparmor;
+use crate::lsm;
 use crate::mount::{automount, dev, entries, pivot as pivoting, tree};
 use crate::network;
-use crate::plan::{Plan, limits, namespaces};
+use crate::plan::{LabelPlan, Plan, limits, namespaces};
 use crate::rootfs::{Procfs, Root, enter_directory};
 use crate::terminal::pty::Pty;
 pub use terminals::{send_descriptors, set_up_terminals};
@@ -335,7 +335,23 @@ pub fn set_hostname(child: &mut Child<'_>) -> Result<()> {
 }
 
 /// The container does not see the keys of whoever started it.
-pub fn new_keyring(_: &mut Child<'_>) -> Result<()> {
+pub fn new_keyring(child: &mut Child<'_>) -> Result<()> {
+    let values = &child.plan.values;
+    let context = match &child.plan.label {
+        LabelPlan::Context(own) => Some(values.selinux_keyring.as_ref().unwrap_or(own)),
+        _ => None,
+    };
+    if let Some(context) = context {
+        lsm::selinux::label_keys(Some(context))?;
+    }
+    let joined = join_keyring();
+    if context.is_some() {
+        lsm::selinux::label_keys(None)?;
+    }
+    joined
+}
+
+fn join_keyring() -> Result<()> {
     match process::join_new_session_keyring() {
         Ok(()) | Err(Errno::NOSYS | Errno::ACCESS | Errno::PERM) => Ok(()),
         Err(e) => {
@@ -509,14 +525,14 @@ fn capability(number: u32) -> lxc_sys::Result<rustix::thread::CapabilitySet> {
 
 /// While the host's /proc is in sight, which is to be trusted; the container's need not be.
 pub fn open_label(child: &mut Child<'_>) -> Result<()> {
-    child.label = Some(apparmor::open_own()?);
+    child.label = child.plan.label.label().map(|label| lsm::open_own(&label)).transpose()?;
     Ok(())
 }
 
 /// lxc.apparmor.profile: from here on the profile is in force, for the start hooks as well.
 pub fn change_label(child: &mut Child<'_>) -> Result<()> {
     match (child.label.take(), child.plan.label.label()) {
-        (Some(own), Some(label)) => apparmor::change(own, &label),
+        (Some(own), Some(label)) => lsm::change(&own, &label),
         _ => Ok(()),
     }
 }

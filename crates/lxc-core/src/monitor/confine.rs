@@ -1,0 +1,108 @@
+//! Landlock for the monitor while it serves (landlock(7)): whoever takes it over by the command socket or the console has
+//! cgroups and terminals in reach, and can execute nothing.
+//!
+//! A domain is never left again, and the end of a container needs more: hooks, mounts, networks. So a thread serves, and
+//! the rest of the monitor waits for it.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetError, path_beneath_rules,
+};
+
+use super::states::monitord_fifo;
+use crate::plan::Plan;
+
+/// Truncation and ioctl(2) of devices are told apart since then; earlier kernels restrict what they know.
+const KNOWN: ABI = ABI::V5;
+/// Of the thread that serves, in bytes. It calls no library that wants more.
+const STACK: usize = 256 * 1024;
+
+/// Directories that the event loop opens files in: limits and states of cgroups, terminals of the host, the log of the
+/// console, which is rotated, and the FIFO of lxc-monitord.
+fn reach(plan: &Plan) -> Vec<PathBuf> {
+    let parent = |path: PathBuf| path.parent().map(Path::to_path_buf);
+    let mut reach: Vec<PathBuf> = ["/sys/fs/cgroup", "/dev/ptmx", "/dev/pts"].map(PathBuf::from).into();
+    reach.extend(plan.values.console.logfile.clone().and_then(parent));
+    reach.extend(monitord_fifo(&plan.lxcpath).and_then(parent));
+    reach
+}
+
+fn ruleset(reach: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
+    let all = AccessFs::from_all(KNOWN);
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(all)?
+        .create()?
+        .add_rules(path_beneath_rules(reach, all & !AccessFs::Execute))
+}
+
+/// Does some work in a thread that reaches nothing but this, where the kernel can confine it; else here.
+///
+/// Not for a container whose filter asks a proxy: the memory of whoever is asked about has to be opened.
+pub fn serve<T: Send>(plan: &Plan, work: impl FnOnce() -> T + Send) -> T {
+    if plan.values.seccomp.notify_proxy.is_some() || plan.filter.as_ref().is_some_and(|f| f.notifies) {
+        return work();
+    }
+    match ruleset(&reach(plan)) {
+        Ok(rules) if is_known(&rules) => confined(rules, work),
+        Ok(_) => work(),
+        Err(e) => {
+            log::info!("the monitor is not confined: {e}");
+            work()
+        }
+    }
+}
+
+/// A kernel without Landlock makes no descriptor of it.
+fn is_known(rules: &RulesetCreated) -> bool {
+    rules.try_clone().is_ok_and(|copy| Option::<OwnedFd>::from(copy).is_some())
+}
+
+fn confined<T: Send>(rules: RulesetCreated, work: impl FnOnce() -> T + Send) -> T {
+    // Kept out of the thread until it runs: it may not begin at all.
+    let mut work = Some(work);
+    let mut result = None;
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("lxc-serve".into()).stack_size(STACK);
+        let (work, result) = (&mut work, &mut result);
+        let begun = builder.spawn_scoped(scope, move || {
+            if let Err(e) = rules.restrict_self() {
+                log::info!("the monitor is not confined: {e}");
+            }
+            *result = work.take().map(|work| work());
+        });
+        if let Err(e) = begun {
+            log::info!("the monitor is not confined: {e}");
+        }
+    });
+    match (result, work) {
+        (Some(result), _) => result,
+        (None, Some(work)) => work(),
+        // The thread panicked, which the scope passes on.
+        (None, None) => unreachable!("a thread that ended has left its result"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_reach() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let rules = ruleset(&[dir.path().to_path_buf()]).expect("rules");
+        let supported = is_known(&rules);
+        let file = dir.path().join("file");
+        let (inside, outside, run) = confined(rules, || {
+            let run = std::process::Command::new("/bin/true").status().is_ok();
+            (std::fs::write(&file, "x").is_ok(), std::fs::read("/etc/passwd").is_ok(), run)
+        });
+        assert!(inside);
+        // A kernel without Landlock confines nothing, which is what is expected of it.
+        assert_eq!((outside, run), (!supported, !supported));
+        assert!(std::fs::read("/etc/passwd").is_ok(), "only the thread is confined");
+    }
+}
