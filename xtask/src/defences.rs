@@ -109,15 +109,6 @@ const DEFENCES: &[Defence] = &[
         changes: &[(USER_NIC, "used(&l.owner) < l.count", "used(&l.owner) < l.count + 1")],
     },
     Defence {
-        name: "names that are no names of devices",
-        test: "user_nic::hostile_arguments",
-        changes: &[(
-            USER_NIC,
-            "interface.filter(|n| !is_device_name(n))",
-            "interface.filter(|n| n.is_empty())",
-        )],
-    },
-    Defence {
         name: "CVE-2019-5736: the program's own file",
         test: "security::the_program_cannot_be_overwritten",
         changes: &[("crates/lxc-cli/src/commands/attach.rs", "protect::run_protected()?;", "")],
