@@ -34,6 +34,7 @@ mod openvswitch;
 mod run;
 mod seccomp;
 mod security;
+mod session;
 mod start;
 mod stop;
 mod stress;

@@ -131,3 +131,25 @@ fn it_powers_itself_off() {
         .ok();
     dir.gone(&suite, name);
 }
+
+/// Under a profile that is made for it, with the nesting that systemd's own services want and that Debian's default.conf
+/// gives, the system lacks nothing, and the kernel says of no denial.
+#[test]
+fn it_boots_under_a_generated_profile() {
+    needs!(root, ours, userns, apparmor, program "dmesg");
+    let suite = Suite::ours();
+    let generated = ["lxc.apparmor.profile = generated", "lxc.apparmor.allow_nesting = 1"];
+    let mapped = [&MAPPED[..], &generated].concat();
+    for lines in [&generated[..], &mapped] {
+        let debian = Debian::boot(&suite, &debian!(), lines);
+        let label = std::fs::read_to_string(format!(
+            "/proc/{}/attr/apparmor/current",
+            debian.dir.init_pid(&suite, &debian.name)
+        ));
+        assert!(label.as_ref().is_ok_and(|l| l.contains(&debian.name)), "{label:?}");
+        debian.stops(&suite);
+        let log = lxc_testkit::net::sh("dmesg");
+        let of_it = log.lines().filter(|l| l.contains("DENIED") && l.contains(&debian.name));
+        assert_eq!(of_it.collect::<Vec<_>>(), Vec::<&str>::new(), "{lines:?}");
+    }
+}
