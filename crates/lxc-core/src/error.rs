@@ -133,7 +133,7 @@ impl Error {
         let mut parts = text.split(|&b| b == 0).map(|p| String::from_utf8_lossy(p).into_owned());
         let hint = parts.next().filter(|h| !h.is_empty());
         let doing: Vec<String> = parts.filter(|p| !p.is_empty()).collect();
-        let errno = (errno != 0).then(|| Errno::from_raw_os_error(errno));
+        let errno = (errno != 0).then(|| lxc_sys::errno_from(errno));
         Error { kind, doing, errno, hint }
     }
 }
@@ -164,7 +164,12 @@ impl From<lxc_config::ConfigError> for Error {
 
 /// The text of an error number, without Rust's "(os error N)".
 pub fn strerror(errno: Errno) -> String {
-    let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
+    strerror_of(errno.raw_os_error())
+}
+
+/// The text of a number that need not be one of an error.
+pub fn strerror_of(number: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(number).to_string();
     match text.rfind(" (os error") {
         Some(end) => text[..end].to_string(),
         None => text,

@@ -185,12 +185,12 @@ impl Netlink {
                             return match code {
                                 0 if interrupted => Err(Errno::INTR),
                                 0 => Ok(()),
-                                code => Err(Errno::from_raw_os_error(-code)),
+                                code => Err(lxc_sys::errno_from(-code)),
                             };
                         }
                         NLMSG_ERROR => {
                             let code = reply.payload().first_chunk().map_or(0, |c| i32::from_ne_bytes(*c));
-                            return if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) };
+                            return if code == 0 { Ok(()) } else { Err(lxc_sys::errno_from(-code)) };
                         }
                         NLMSG_NOOP | NLMSG_OVERRUN => {}
                         _ => take(reply.payload())?,

@@ -23,6 +23,11 @@ pub use rustix::io::Errno;
 /// Result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;
 
+/// An error number that somebody else has sent; EPROTO for what is none (the kernel's are 1 to 4095).
+pub fn errno_from(number: i32) -> Errno {
+    if (1..4096).contains(&number) { Errno::from_raw_os_error(number) } else { Errno::PROTO }
+}
+
 /// Turns the return value of a raw system call into a result.
 fn check(ret: libc::c_long) -> Result<libc::c_long> {
     if ret < 0 { Err(last_errno()) } else { Ok(ret) }

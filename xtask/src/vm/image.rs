@@ -108,7 +108,7 @@ impl Image {
         let console = self.directory.with_extension("log");
         let sink = || Box::new(std::io::stderr()) as Box<dyn Write + Send>;
         let ports = Ports { stdout: sink(), stderr: sink(), console: Some(console.clone()) };
-        let mut machine = Machine::start(self, &scratch, &self.file("root.qcow2"), &[], ports)?;
+        let mut machine = Machine::start(self, &scratch, &self.file("root.qcow2"), ("", &[]), ports)?;
         machine
             .ready(BOOT)
             .with_context(|| format!("the guest did not come up; its console is in {}", console.display()))?;

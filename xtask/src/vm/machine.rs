@@ -65,23 +65,23 @@ impl Machine {
     pub fn resume(image: &Image, scratch: &Scratch, ports: Ports) -> Result<Machine> {
         let disk = scratch.root_disk(&image.file("root.qcow2"), "qcow2")?;
         let state = format!("exec:cat '{}'", image.file("state").display());
-        Machine::start(image, scratch, &disk, &["-incoming".into(), state.into()], ports)
+        Machine::start(image, scratch, &disk, ("", &["-incoming".into(), state.into()]), ports)
     }
 
     /// Boots, and waits until the guest takes a command.
-    pub fn boot(image: &Image, scratch: &Scratch, ports: Ports) -> Result<Machine> {
+    pub fn boot(image: &Image, scratch: &Scratch, kernel: &str, ports: Ports) -> Result<Machine> {
         let disk = scratch.root_disk(&image.file("root.raw"), "raw")?;
-        let mut machine = Machine::start(image, scratch, &disk, &[], ports)?;
+        let mut machine = Machine::start(image, scratch, &disk, (kernel, &[]), ports)?;
         machine.ready(Duration::from_secs(600))?;
         Ok(machine)
     }
 
-    /// Starts the emulator with a root disk.
+    /// Starts the emulator with a root disk, more words for the kernel and more options.
     pub fn start(
         image: &Image,
         scratch: &Scratch,
         disk: &Path,
-        options: &[OsString],
+        (kernel, options): (&str, &[OsString]),
         ports: Ports,
     ) -> Result<Machine> {
         let errors = scratch.join("emulator.log");
@@ -90,7 +90,7 @@ impl Machine {
         emulator.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]).args(HARDWARE);
         emulator.arg("-accel").arg(if image.accel == "tcg" { "tcg,thread=multi" } else { &image.accel });
         emulator.arg("-kernel").arg(image.file("vmlinuz")).arg("-initrd").arg(image.file("initrd"));
-        emulator.args(["-append", KERNEL]);
+        emulator.arg("-append").arg(format!("{KERNEL} {kernel}"));
         let console = ports.console.unwrap_or_else(|| "/dev/null".into());
         emulator.arg("-serial").arg(concat("file:", &std::path::absolute(console)?));
         for (name, path, format) in [("root", disk, "qcow2"), ("work", &scratch.work_disk(), "raw")] {

@@ -41,6 +41,7 @@ input is empty. The exit status is the command's; 124 after the time limit, 125 
   -t SECONDS      time limit (3600)
   --log FILE      what the guest's kernel prints
   --cold          boot, instead of resuming the saved state
+  --kernel WORDS  boot, with more on the command line of the kernel (lsm=selinux)
   --accel NAME    the emulator's accelerator (tcg, which needs nothing of the machine; kvm is faster)
   --clean         remove all images, and nothing else
 
@@ -64,6 +65,8 @@ pub struct Guest {
     pub log: Option<PathBuf>,
     /// Boot anew.
     pub cold: bool,
+    /// Boot anew, with more on the command line of the kernel.
+    pub kernel: String,
     /// The accelerator of the emulator.
     pub accel: String,
 }
@@ -78,6 +81,7 @@ impl Default for Guest {
             limit: Duration::from_secs(3600),
             log: None,
             cold: false,
+            kernel: String::new(),
             accel: "tcg".into(),
         }
     }
@@ -119,6 +123,7 @@ fn parse(words: &[&str]) -> Result<(Guest, String)> {
             "-t" => guest.limit = Duration::from_secs(value()?.parse().context("vm: -t takes seconds")?),
             "--log" => guest.log = Some(value()?.into()),
             "--cold" => guest.cold = true,
+            "--kernel" => guest.kernel = value()?.into(),
             "--accel" => guest.accel = value()?.into(),
             "--" => script.extend(rest.by_ref()),
             _ if word.starts_with('-') => bail!("vm: unknown option {word}\n\n{USAGE}"),
@@ -152,8 +157,8 @@ impl Guest {
         let scratch = image::Scratch::new()?;
         self.pack(&scratch, &prefix, script)?;
         let ports = Ports { stdout, stderr, console: self.log.clone() };
-        let mut machine = if self.cold {
-            Machine::boot(&image, &scratch, ports)?
+        let mut machine = if self.cold || !self.kernel.is_empty() {
+            Machine::boot(&image, &scratch, &self.kernel, ports)?
         } else {
             Machine::resume(&image, &scratch, ports)?
         };

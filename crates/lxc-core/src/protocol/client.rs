@@ -314,7 +314,7 @@ impl Client {
             Err(e) if means_stopped(e) => Ok(()),
             Ok(Some(answer)) if answer.ret == 0 => Ok(()),
             Ok(Some(answer)) => {
-                let errno = Errno::from_raw_os_error(-answer.ret);
+                let errno = lxc_sys::errno_from(answer.ret.saturating_neg());
                 let kind = if errno == Errno::PERM { Kind::Denied } else { Kind::Failed };
                 Err(Error::os("Stop", errno).with_kind(kind))
             }
@@ -348,7 +348,9 @@ impl Pending {
             Ok(Some(answer)) if answer.ret == -Errno::PERM.raw_os_error() => {
                 Err(Error::os(format!("{command:?}"), Errno::PERM).with_kind(Kind::Denied))
             }
-            Ok(Some(answer)) => Err(Error::os(format!("{command:?}"), Errno::from_raw_os_error(-answer.ret))),
+            Ok(Some(answer)) => {
+                Err(Error::os(format!("{command:?}"), lxc_sys::errno_from(answer.ret.saturating_neg())))
+            }
             Ok(None) => Err(Error::new(Kind::Failed, format!("{command:?}: the monitor gave no answer"))),
             Err(e) if means_stopped(e) => Err(not_running(&name)),
             Err(e) => Err(Error::os(format!("{command:?}"), e)),

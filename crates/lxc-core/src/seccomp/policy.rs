@@ -135,7 +135,7 @@ impl fmt::Display for Action {
             Action::Kill => f.write_str("kill"),
             Action::Trap => f.write_str("trap"),
             Action::Errno(number) => {
-                let text = crate::error::strerror(lxc_sys::Errno::from_raw_os_error((*number).into()));
+                let text = crate::error::strerror_of((*number).into());
                 write!(f, "errno {number} ({text})")
             }
             Action::Notify => f.write_str("notify"),
