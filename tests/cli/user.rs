@@ -212,3 +212,29 @@ fn ephemeral() {
     user.run(&ours, "lxc-stop", &name, "-k").ok();
     lxc_testkit::eventually("its files are gone", || !user.dir.join(&name).exists());
 }
+
+/// What needs root is refused before anything is made; the rest works without an init, without /proc and without cgroups.
+#[test]
+fn what_is_left_to_root() {
+    needs!(root, ours, userns, ordinary_user);
+    let (user, ours) = (OrdinaryUser::new(), Suite::ours());
+    let (name, other) = (user.dir.name("plain"), user.dir.name("host"));
+    user.run(&ours, "lxc-create", &name, "-t busybox").ok();
+    let said = user.run(&ours, "lxc-create", &other, "-t host").exits(1).stderr;
+    assert!(said.contains("needs root") && !user.dir.join(&other).exists(), "{said}");
+    let script = format!(
+        "lxc-execute -P $P -n {other} -f $HOME/.config/lxc/default.conf -s lxc.rootfs.path=dir:$P/{name}/rootfs -- /bin/id -u"
+    );
+    assert_eq!(user.sh(&ours, &script).ok(), "0\n");
+    user.run(&ours, "lxc-start", &name, "").ok();
+    let said = user.run(&ours, "lxc-freeze", &name, "").exits(1).stderr;
+    assert!(said.contains("no cgroup with freezer"), "{said}");
+    let said = user.run(&ours, "lxc-device", &name, "add /dev/null").exits(1).stderr;
+    assert!(said.contains("Only root"), "{said}");
+    user.run(&ours, "lxc-stop", &name, "-k").ok();
+    // A map that is none does not keep the files from being removed.
+    let config = user.dir.join(&name).join("config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "lxc.idmap = u 0 1 65536\n").unwrap();
+    user.run(&ours, "lxc-destroy", &name, "").ok();
+}

@@ -36,6 +36,12 @@ impl Container {
         let directory = self.directory();
         let creation = lock::creation(&directory)?;
         let identity = self.identity_for_files()?;
+        if options.template == Some(Template::Host) && !rustix::process::geteuid().is_root() {
+            return Err(Error::new(
+                Kind::Denied,
+                "the template host needs root: it shows the host's files through an id-mapped overlay",
+            ));
+        }
         if self.config_path().exists() && creation == lock::Creation::Complete {
             return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
         }

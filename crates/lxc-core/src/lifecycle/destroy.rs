@@ -49,7 +49,9 @@ impl Container {
         {
             refuse_mounts(path)?;
         }
-        let identity = Identity::resolve(values).unwrap_or_default();
+        // Where the map is not to be used the files have those ids all the same that the user may map.
+        let identity =
+            Identity::resolve(values).ok().filter(Identity::is_mapped).unwrap_or_else(Identity::of_caller);
         with_ids_of(&identity, || self.remove_files(&directory, creation))
     }
 

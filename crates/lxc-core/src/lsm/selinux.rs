@@ -24,7 +24,7 @@ pub(super) fn change(own: &OwnedFd, context: &str) -> Result<()> {
     // The kernel counts the NUL in, and takes it or not.
     let text = format!("{context}\0");
     rustix::io::write(own, text.as_bytes()).map(drop).map_err(|errno| {
-        let error = Error::os(format!("lxc.selinux.context = {context}: set the context of init"), errno);
+        let error = Error::os(format!("change to the SELinux context {context}"), errno);
         match errno {
             Errno::INVAL => error.with_hint("the policy of this host knows no such context"),
             Errno::ACCESS | Errno::PERM => error.with_hint(

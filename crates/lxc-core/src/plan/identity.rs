@@ -2,6 +2,7 @@
 
 use lxc_config::{IdKind, IdMap, Values};
 
+use super::subordinate::Subordinate;
 use crate::error::{Error, Result};
 
 /// Ids of a container.
@@ -70,6 +71,18 @@ impl Identity {
             .iter()
             .find(|m| m.kind == kind && inside >= m.ns_id && inside - m.ns_id < m.count)
             .and_then(|m| u32::try_from(m.host_id + (inside - m.ns_id)).ok())
+    }
+
+    /// All that an ordinary user may map, from its first ranges of subordinate ids; nothing for root.
+    pub fn of_caller() -> Identity {
+        if rustix::process::geteuid().is_root() {
+            return Identity::default();
+        }
+        let given = Subordinate::of_caller();
+        match (given.first(IdKind::Uid), given.first(IdKind::Gid)) {
+            (Some(uids), Some(gids)) => Identity { map: vec![uids, gids], ..Identity::default() },
+            _ => Identity::default(),
+        }
     }
 
     /// The same, with the caller's own ids mapped as well, each at the first id inside that is free: whoever is root

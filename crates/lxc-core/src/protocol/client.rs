@@ -258,7 +258,11 @@ impl Client {
     pub fn limit_cgroup_fd(&self, controller: &str) -> Result<(OwnedFd, bool)> {
         const CGROUP2_SUPER_MAGIC: i32 = 0x6367_7270;
         let request = CgroupFd::request(controller).encode();
-        let mut answer = self.ask(Command::GetLimitCgroupFd, 0, &request)?;
+        let asked = self.ask(Command::GetLimitCgroupFd, 0, &request);
+        let mut answer = asked.map_err(|e| match e.errno() {
+            Some(Errno::NOENT) => e.with_hint(format!("the container has no cgroup with {controller}")),
+            _ => e,
+        })?;
         let described = CgroupFd::decode(&answer.payload);
         match (answer.fds.pop(), described) {
             (Some(fd), Some(d)) => Ok((fd, d.magic == CGROUP2_SUPER_MAGIC)),

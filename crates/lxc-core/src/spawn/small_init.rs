@@ -72,7 +72,10 @@ fn begin(plan: &Plan, environment: &[CString]) -> Result<(Pid, OwnedFd)> {
         Fork::Parent(pid) => pid,
     };
     // The command runs: now the monitor may take the start for done. All else is closed too.
-    title::set("init").doing(|| "set the title of init")?;
+    // The way to it is /proc, which the container need not have.
+    if let Err(e) = title::set("init") {
+        log::debug!("title: {e}");
+    }
     rustix::thread::set_name(c"init").doing(|| "set the name of init")?;
     process::clear_environment();
     process::close_all_but(vec![signals.as_raw_fd()], 2).doing(|| "close descriptors")?;
