@@ -41,8 +41,9 @@ const CONFIG: &str = "S=$(awk -F: '/tester/ { print $2; exit }' /etc/subuid); mk
 /// Then without a session: no cgroup, which is said, and no limits.
 #[test]
 fn from_a_session_and_without_one() {
-    needs!(root, ours, cgroup2 "memory", program "systemd-run", program "loginctl", file "/home/tester");
-    let home = Path::new("/home").join(LOGIN);
+    needs!(root, ours, cgroup2 "memory", program "systemd-run", program "loginctl", user "tester");
+    let home = sh(&format!("getent passwd {LOGIN} | cut -d: -f6"));
+    let home = Path::new(home.trim());
     sh(&format!("loginctl disable-linger {LOGIN}; systemctl stop user@$(id -u {LOGIN}).service"));
     let (marker, name) = (home.join("go"), format!("session{}", std::process::id()));
     let _ = std::fs::remove_file(&marker);

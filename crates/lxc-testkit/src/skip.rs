@@ -20,6 +20,7 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 ///   any;
 /// * `needs!(userns)`: user namespaces may be made;
 /// * `needs!(peer_maps)`: the peer may map ids in root's containers;
+/// * `needs!(user "name")`: the machine has a user of that name, whom the guest has for tests;
 /// * `needs!(ordinary_user)`: ids can be mapped for an [`OrdinaryUser`](crate::OrdinaryUser);
 /// * `needs!(apparmor)`: AppArmor is enabled;
 /// * `needs!(device "macvlan")`: the kernel makes network devices that `ip link add … type` knows by this.
@@ -115,6 +116,13 @@ pub fn peer_maps() -> Reason {
     let given = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
     let may = in_path("newuidmap").is_none() || given.lines().any(|l| l.starts_with("root:100000:"));
     may.then_some(()).ok_or("needs subordinate ids of root, from 100000, for newuidmap is installed".into())
+}
+
+/// See [`needs!`].
+pub fn user(name: &str) -> Reason {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = users.lines().any(|l| l.split(':').next() == Some(name));
+    found.then_some(()).ok_or(format!("needs the user {name}"))
 }
 
 /// See [`needs!`].
