@@ -272,6 +272,26 @@ fn devices_of_a_hostile_image() {
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "secret\n");
 }
 
+/// A template writes into the root file system that it is given, and nowhere else, though that was a container's before.
+#[test]
+fn a_root_file_system_that_was_used() {
+    needs!(root, ours);
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let (outside, rootfs) = (dir.join("outside"), dir.join("used"));
+    std::fs::create_dir_all(outside.join("sub")).unwrap();
+    std::fs::write(outside.join("shadow"), "precious\n").unwrap();
+    std::fs::create_dir_all(&rootfs).unwrap();
+    for link in ["etc", "bin", "var", "tmp"] {
+        symlink(&outside, rootfs.join(link)).unwrap();
+    }
+    let name = dir.name("used");
+    dir.run(&ours, "lxc-create", &name, &["-t", "busybox", "--dir", rootfs.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(outside.join("shadow")).unwrap(), "precious\n");
+    let mut left = names(&outside);
+    left.sort();
+    assert_eq!((left, mode(&outside)), (vec!["shadow".to_string(), "sub".into()], 0o755));
+}
+
 /// CVE-2025-52881: what is written to procfs goes there, whatever is mounted on the container's /proc.
 #[test]
 fn writes_to_a_false_procfs() {

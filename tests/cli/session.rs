@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use lxc_testkit::net::sh;
-use lxc_testkit::{Output, Running, Suite, eventually, needs, process};
+use lxc_testkit::{Output, Running, Suite, eventually, needs, patience, process, within};
 
 /// The user of the guest, with subordinate ids and a quota of devices on lxcbr0.
 const LOGIN: &str = "tester";
@@ -59,7 +60,7 @@ fn from_a_session_and_without_one() {
         &format!(
             "lxc-unpriv-attach -n {name} -- cat /proc/self/cgroup; lxc-attach -n {name} -- ip addr show eth0; \
              lxc-attach -n {name} -- ping -c 1 10.0.3.1 | grep received; lxc-cgroup -n {name} memory.max; \
-             lxc-attach -n {name} -- sh -c 'x=x; while :; do x=$x$x; done'; echo $?; lxc-info -n {name} -sH"
+             lxc-attach -n {name} -- sh -c 'head -c 100m /dev/zero | tail >/dev/null; echo $?'; lxc-info -n {name} -sH"
         ),
     );
     let text = &second.stdout;
@@ -69,7 +70,8 @@ fn from_a_session_and_without_one() {
     assert!(cgroups().contains(&format!("lxc-{name}-0.scope/lxc.payload.{name}")), "{}", cgroups());
     let stopped = run(true, &format!("lxc-stop -n {name} && lxc-destroy -n {name}; ls -A .local/share/lxc"));
     assert_eq!(stopped.ok(), "");
-    eventually("no cgroup is left", || cgroups().is_empty());
+    let gone = || cgroups().is_empty();
+    assert!(within(patience(Duration::from_secs(10)), gone), "cgroups are left: {}", cgroups());
     std::fs::write(&marker, "").expect("let the first session end");
     first.wait().ok();
     // Nobody of that name is logged in any more.

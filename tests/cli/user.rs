@@ -157,7 +157,7 @@ fn in_a_cgroup_of_its_own() {
 fn with_a_network() {
     needs!(root, ours, userns, ordinary_user);
     let (user, ours) = (OrdinaryUser::new(), Suite::ours());
-    let bridge = HostDevices::bridge("u", "");
+    let bridge = HostDevices::bridge("nu", "");
     let name = user.dir.name("net");
     user.defaults(&format!(
         "lxc.net.0.type = veth\nlxc.net.0.link = {}\nlxc.net.0.flags = up\nlxc.net.0.hwaddr = 02:00:00:00:00:07\n\
@@ -208,9 +208,15 @@ fn ephemeral() {
     let (user, ours) = (OrdinaryUser::new(), Suite::ours());
     let name = user.dir.name("once");
     user.run(&ours, "lxc-create", &name, "-t busybox").ok();
-    user.run(&ours, "lxc-start", &name, "-s lxc.ephemeral=1").ok();
+    user.run(&ours, "lxc-start", &name, "-s lxc.ephemeral=1 -l DEBUG -o $HOME/log").ok();
     user.run(&ours, "lxc-stop", &name, "-k").ok();
-    lxc_testkit::eventually("its files are gone", || !user.dir.join(&name).exists());
+    let gone = || !user.dir.join(&name).exists();
+    let log = || std::fs::read_to_string(user.dir.join("home/log")).unwrap_or_default();
+    assert!(
+        lxc_testkit::within(lxc_testkit::patience(std::time::Duration::from_secs(10)), gone),
+        "{}",
+        log()
+    );
 }
 
 /// What needs root is refused before anything is made; the rest works without an init, without /proc and without cgroups.

@@ -28,7 +28,7 @@ fn device(answer: &str) -> &str {
 fn quotas() {
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let bridge = HostDevices::bridge("q", "");
+    let bridge = HostDevices::bridge("nq", "");
     let b = bridge.name();
     user.allow(&format!("# {LOGIN} veth {b} 9\n{LOGIN} veth {b} 2\n@{GROUP} veth {b} 1\n{LOGIN} veth none 1\nroot veth {b} 9\n"));
     let text = script(&user, b, "for i in 1 2 3 4; do call create - - $PID veth $B; done
@@ -59,7 +59,7 @@ fn quotas() {
 fn namespaces_of_others() {
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let bridge = HostDevices::bridge("o", "");
+    let bridge = HostDevices::bridge("no", "");
     user.allow(&format!("{LOGIN} veth {} 9\n", bridge.name()));
     let secret = user.dir.join("secret");
     std::fs::create_dir(&secret).unwrap();
@@ -82,7 +82,7 @@ fn namespaces_of_others() {
 fn hostile_arguments() {
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let bridge = HostDevices::bridge("h", "");
+    let bridge = HostDevices::bridge("nh", "");
     let b = bridge.name();
     user.allow(&format!("{LOGIN} veth {b} 3\n{LOGIN} veth lo 3\n"));
     let text = script(&user, b, "
@@ -111,7 +111,7 @@ fn hostile_arguments() {
 fn removing() {
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let (bridge, other) = (HostDevices::bridge("d", ""), HostDevices::pair("d"));
+    let (bridge, other) = (HostDevices::bridge("nd", ""), HostDevices::pair("nd"));
     user.allow(&format!("{LOGIN} veth {} 2\n", bridge.name()));
     let text = script(
         &user,
@@ -137,7 +137,7 @@ fn removing() {
 fn a_hostile_surrounding() {
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let bridge = HostDevices::bridge("s", "");
+    let bridge = HostDevices::bridge("ns", "");
     user.allow(&format!("{LOGIN} veth {} 9\n", bridge.name()));
     let text = script(&user, bridge.name(), "
         call create - - $PID veth $B 0<&- 1>&- 2>&-; call create - - $PID veth $B >/dev/full
@@ -164,7 +164,7 @@ fn a_hostile_surrounding() {
 fn racing_processes() {
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let bridge = HostDevices::bridge("p", "");
+    let bridge = HostDevices::bridge("np", "");
     user.allow(&format!("{LOGIN} veth {} 1000\n", bridge.name()));
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
     // A process that goes from its own network namespace to nowhere at all, again and again.
@@ -189,7 +189,7 @@ fn racing_processes() {
 fn devices_of_other_users() {
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let (bridge, other) = (HostDevices::bridge("v", ""), HostDevices::pair("v"));
+    let (bridge, other) = (HostDevices::bridge("nv", ""), HostDevices::pair("nv"));
     let (b, device) = (bridge.name(), other.name());
     lxc_testkit::net::sh(&format!("ip link set {device} master {b}"));
     user.allow(&format!("{LOGIN} veth {b} 2\n"));
@@ -207,7 +207,7 @@ fn files_are_opened_by_the_caller() {
     use rustix::fs::inotify;
     needs!(root, ours, userns, ordinary_user);
     let user = OrdinaryUser::new();
-    let bridge = HostDevices::bridge("f", "");
+    let bridge = HostDevices::bridge("nf", "");
     user.allow(&format!("{LOGIN} veth {} 9\n", bridge.name()));
     let secret = user.dir.join("secret");
     std::fs::write(&secret, "").unwrap();

@@ -131,6 +131,15 @@ const DEFENCES: &[Defence] = &[
         )],
     },
     Defence {
+        name: "links in a root file system that is filled",
+        test: "security::a_root_file_system_that_was_used",
+        changes: &[(
+            ROOTFS,
+            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
+            "let resolve = ResolveFlags::empty();",
+        )],
+    },
+    Defence {
         name: "CVE-2025-52881: writes to a false procfs",
         test: "security::writes_to_a_false_procfs",
         changes: &[(

@@ -6,11 +6,14 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
     RulesetError, path_beneath_rules,
 };
+
+use lxc_sys::clone::SingleThreaded;
 
 use super::states::monitord_fifo;
 use crate::plan::Plan;
@@ -47,7 +50,11 @@ pub fn serve<T: Send>(plan: &Plan, work: impl FnOnce() -> T + Send) -> T {
         return work();
     }
     match ruleset(&reach(plan)) {
-        Ok(rules) if is_known(&rules) => confined(rules, work),
+        Ok(rules) if is_known(&rules) => {
+            let result = confined(rules, work);
+            until_alone();
+            result
+        }
         Ok(_) => work(),
         Err(e) => {
             log::info!("the monitor is not confined: {e}");
@@ -74,8 +81,10 @@ fn confined<T: Send>(rules: RulesetCreated, work: impl FnOnce() -> T + Send) -> 
             }
             *result = work.take().map(|work| work());
         });
-        if let Err(e) = begun {
-            log::info!("the monitor is not confined: {e}");
+        match begun {
+            // A panic is the scope's to pass on.
+            Ok(thread) => drop(thread.join()),
+            Err(e) => log::info!("the monitor is not confined: {e}"),
         }
     });
     match (result, work) {
@@ -83,6 +92,16 @@ fn confined<T: Send>(rules: RulesetCreated, work: impl FnOnce() -> T + Send) -> 
         (None, Some(work)) => work(),
         // The thread panicked, which the scope passes on.
         (None, None) => unreachable!("a thread that ended has left its result"),
+    }
+}
+
+/// Waits until the kernel has taken the thread that has ended off the process: until then nothing is cloned.
+fn until_alone() {
+    for _ in 0..20_000 {
+        if SingleThreaded::check().is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(100));
     }
 }
 

@@ -197,6 +197,26 @@ impl Root {
         Ok(())
     }
 
+    /// Gives a file or directory its mode, whatever the mask says.
+    pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let path = path.as_ref();
+        let what = || format!("set the mode of {}", self.describe(path));
+        let found = self.find(path).doing(what)?;
+        rustix::fs::chmod(fd_path(found.as_fd()), Mode::from_raw_mode(mode)).doing(what)
+    }
+
+    /// Makes a second name of a file where there is nothing of that name.
+    pub fn hard_link(&self, file: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<()> {
+        let (file, path) = (file.as_ref(), path.as_ref());
+        let what = || format!("link {} to {}", self.describe(path), self.describe(file));
+        let name = |p: &Path| p.file_name().map(ToOwned::to_owned).ok_or_else(|| Error::invalid(what()));
+        let (from, to) = (self.parent(file, 0o755).doing(what)?, self.parent(path, 0o755).doing(what)?);
+        match rustix::fs::linkat(from.as_fd(), name(file)?, to.as_fd(), name(path)?, AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(Error::os(what(), e)),
+        }
+    }
+
     /// Makes a symbolic link where there is nothing of that name.
     pub fn symlink(&self, target: &str, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();

@@ -1,11 +1,11 @@
 //! A small system around one static busybox.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Request;
 use crate::error::{Doing, Error, Result};
+use crate::rootfs::Root;
 
 /// Options of this template.
 pub const HELP: &str = "Template options of busybox:
@@ -75,44 +75,30 @@ const LIBRARIES: [&str; 4] = ["lib", "usr/lib", "lib64", "usr/lib64"];
 
 /// Fills the root file system; returns configuration lines.
 pub fn run(request: &Request<'_>) -> Result<String> {
-    let busybox = find(request.arguments)?;
-    let root = request.rootfs;
+    let (busybox, program) = find(request.arguments)?;
+    // The directory may have been a container's before, with links in it.
+    let root = Root::open(request.rootfs)?;
     for dir in DIRECTORIES {
-        let path = root.join(dir);
-        std::fs::create_dir_all(&path).doing(|| format!("create {}", path.display()))?;
+        root.make_dir(dir, 0o755)?;
     }
-    let tmp = root.join("tmp");
-    std::fs::create_dir_all(&tmp).doing(|| format!("create {}", tmp.display()))?;
-    set_mode(&tmp, 0o1777)?;
+    root.make_dir("tmp", 0o1777)?;
+    root.set_mode("tmp", 0o1777)?;
     for (name, mode, text) in FILES {
-        let path = root.join(name);
-        std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
-        set_mode(&path, *mode)?;
+        root.write_file(name, *mode, text.as_bytes())?;
+        root.set_mode(name, *mode)?;
     }
-    let installed = root.join("bin/busybox");
-    std::fs::copy(&busybox, &installed)
-        .doing(|| format!("copy {} to {}", busybox.display(), installed.display()))?;
-    set_mode(&installed, 0o755)?;
+    root.write_file("bin/busybox", 0o755, &program)?;
+    root.set_mode("bin/busybox", 0o755)?;
     for applet in applets(&busybox)? {
-        match symlink("busybox", root.join("bin").join(&applet)) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(e).doing(|| format!("link the applet {applet}"));
-            }
-            _ => {}
-        }
+        root.symlink("busybox", Path::new("bin").join(applet))?;
     }
     // A hard link: programs that look at their own file find busybox itself.
-    std::fs::hard_link(&installed, root.join("sbin/init")).doing(|| "link /sbin/init")?;
-    Ok(config(request.name, root))
+    root.hard_link("bin/busybox", "sbin/init")?;
+    Ok(config(request.name, request.rootfs))
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .doing(|| format!("set the mode of {}", path.display()))
-}
-
-/// The busybox to use: it must need no library.
-fn find(arguments: &[String]) -> Result<PathBuf> {
+/// The busybox to use, and what is in it: it must need no library.
+fn find(arguments: &[String]) -> Result<(PathBuf, Vec<u8>)> {
     let mut given = None;
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -138,7 +124,7 @@ fn find(arguments: &[String]) -> Result<PathBuf> {
         return Err(Error::invalid(format!("template busybox: {} is not a static program", path.display()))
             .with_hint("install busybox-static"));
     }
-    Ok(path)
+    Ok((path, bytes))
 }
 
 fn in_path(program: &str) -> Option<PathBuf> {
