@@ -47,7 +47,10 @@ fn from_a_session_and_without_one() {
     let home = Path::new(home.trim());
     sh(&format!("loginctl disable-linger {LOGIN}; systemctl stop user@$(id -u {LOGIN}).service"));
     let (marker, name) = (home.join("go"), format!("session{}", std::process::id()));
-    let _ = std::fs::remove_file(&marker);
+    // Of a run before.
+    for file in ["go", "started", "log"] {
+        let _ = std::fs::remove_file(home.join(file));
+    }
     let network = "-s lxc.net.0.type=veth -s lxc.net.0.link=lxcbr0 -s lxc.net.0.flags=up -s lxc.net.0.ipv4.address=10.0.3.77/24";
     let script = format!(
         "{CONFIG} lxc-create -n {name} -t busybox && lxc-start -n {name} -s lxc.cgroup2.memory.max=40M \
