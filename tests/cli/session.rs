@@ -31,7 +31,9 @@ fn run(session: bool, script: &str) -> Output {
 
 /// Cgroups of containers below the user's slice.
 fn cgroups() -> String {
-    sh("find /sys/fs/cgroup/user.slice -name '*lxc*' 2>/dev/null || true")
+    sh(&format!(
+        "find /sys/fs/cgroup/user.slice/user-$(id -u {LOGIN}).slice -name '*lxc*' 2>/dev/null || true"
+    ))
 }
 
 /// The lines of a new container's configuration.
