@@ -93,6 +93,12 @@ pub fn release_free_memory() {
     unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
 }
 
+/// Threads that are made from now on share the heap of the first: for processes whose threads do not work at the same time.
+pub fn share_heap() {
+    // SAFETY: sets a number of the allocator.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
 /// The size of a page of memory, in bytes.
 pub fn page_size() -> usize {
     rustix::param::page_size()

@@ -69,6 +69,8 @@ fn is_known(rules: &RulesetCreated) -> bool {
 }
 
 fn confined<T: Send>(rules: RulesetCreated, work: impl FnOnce() -> T + Send) -> T {
+    // The first thread waits meanwhile.
+    lxc_sys::process::share_heap();
     // Kept out of the thread until it runs: it may not begin at all.
     let mut work = Some(work);
     let mut result = None;
