@@ -176,14 +176,15 @@ fn the_program_cannot_be_overwritten() {
     let name = dir.busybox("exe").init("/sbin/wait").build();
     let program = ours.path("lxc-attach");
     let before = std::fs::read(&program).expect("read our program");
-    // The payload's program is that of whoever attaches, and somebody inside waits for it to end.
+    // The payload's program is that of whoever attaches, and somebody inside waits for it to end. The loop opens it:
+    // `exec 3<` would end the shell, and with it the container, where the program has ended meanwhile.
     dir.script(
         &name,
         "sbin/wait",
-        "trap 'exit 0' USR1; cd /proc; while :; do for p in [0-9]*; do [ $p -ne 1 ] || continue; \
-         case $(readlink $p/exe) in ''|*busybox*) continue ;; esac; exec 3</proc/$p/exe || continue; \
-         i=0; while [ $i -lt 50 ]; do i=$((i + 1)); { echo owned >/proc/self/fd/3; } && echo written >>/seen && break; \
-         usleep 2000; done; exec 3<&-; done; done 2>/dev/null",
+        "trap 'exit 0' USR1; cd /proc; i=0; while :; do for p in [0-9]*; do [ $p -ne 1 ] || continue; \
+         case $(readlink $p/exe) in ''|*busybox*) continue ;; esac; \
+         while [ $i -lt 50 ]; do i=$((i + 1)); { echo owned >/proc/self/fd/3; } && echo written >>/seen && break; \
+         usleep 2000; done 3</proc/$p/exe; i=0; done; done 2>/dev/null",
     );
     std::fs::write(dir.join(&name).join("rootfs/bin/trap"), "#!/proc/self/exe\n").unwrap();
     std::fs::set_permissions(dir.join(&name).join("rootfs/bin/trap"), PermissionsExt::from_mode(0o755))

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod dump;
+mod host_end;
 mod wireless;
 
 use std::net::IpAddr;
@@ -36,6 +37,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily as Family, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 pub use dump::{Device, DeviceAddress};
+pub use host_end::random_device_name;
 pub use wireless::Radios;
 
 /// A connected socket in the caller's network namespace; the protocol is rtnetlink unless it is given. It allocates

@@ -47,18 +47,13 @@ impl Bridge {
     /// Makes a device a port, and brings it up.
     pub fn connect(&self, netlink: &mut Netlink, device: &Device) -> Result<()> {
         let name = &device.name;
-        if self.device().is_some() {
-            // The bridge speaks IPv6, not its port. Absent where IPv6 is off.
-            let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
-        }
-        // A bridge takes the lowest address of its ports: this one must not be it.
-        let address = <[u8; 6]>::try_from(device.hardware_address.as_slice()).ok();
-        let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
         let controller = match self {
             Bridge::Linux(bridge) => Some(bridge.index),
             _ => None,
         };
-        netlink.set_up(device.index, controller, address).map_err(|e| format!("bring {name} up: {e}"))?;
+        netlink
+            .bring_up_host_end(device, self.device().is_some(), controller)
+            .map_err(|e| format!("bring {name} up: {e}"))?;
         match self {
             Bridge::OpenVSwitch(bridge) if !ovs(&["--may-exist", "add-port", &bridge.name, name]) => {
                 Err(format!("make {name} a port of {}: Open vSwitch refuses", bridge.name))

@@ -16,7 +16,7 @@ pub mod usernet;
 use std::ffi::OsString;
 use std::path::Path;
 
-use lxc_netlink::{Netlink, VethPair, is_device_name};
+use lxc_netlink::{Netlink, VethPair, is_device_name, random_device_name};
 use lxc_sys::Errno;
 
 use bridge::Bridge;
@@ -206,12 +206,11 @@ fn delete(namespace: &str, kind: &str, bridge: &str, device: &str) -> Result<()>
 
 /// `vethUID_XXXX`, where it fits, else `vethXXXXXX`.
 fn random_name(uid: u32) -> String {
-    const LETTERS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let mut bytes = [0u8; 6];
-    // Without random numbers the names collide and the caller tries again.
-    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-    let tail: String = bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
-    if (1..=65536).contains(&uid) { format!("veth{uid}_{}", &tail[..4]) } else { format!("veth{tail}") }
+    if (1..=65536).contains(&uid) {
+        random_device_name(&format!("veth{uid}_"), 4)
+    } else {
+        random_device_name("veth", 6)
+    }
 }
 
 #[cfg(test)]

@@ -56,15 +56,15 @@ pub struct Registry {
 /// Longest file that is read.
 const MAX_LENGTH: u64 = 16 << 20;
 
+fn errno(error: std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::IO, lxc_sys::errno_from)
+}
+
 impl Registry {
     /// Opens and locks the file, made where it is missing. Only root gets at it.
     pub fn open(path: &Path) -> lxc_sys::Result<Registry> {
-        let errno = |e: std::io::Error| e.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
         if let Some(parent) = path.parent() {
-            match std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent) {
-                Ok(()) => {}
-                Err(e) => return Err(errno(e)),
-            }
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(errno)?;
         }
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -82,7 +82,6 @@ impl Registry {
 
     /// Writes the entries. In place: whoever waits for the lock has this file open.
     pub fn save(&self) -> lxc_sys::Result<()> {
-        let errno = |e: std::io::Error| e.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
         let text = format(&self.entries);
         self.file.write_all_at(text.as_bytes(), 0).map_err(errno)?;
         self.file.set_len(text.len() as u64).map_err(errno)

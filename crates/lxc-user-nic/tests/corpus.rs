@@ -1,26 +1,11 @@
 //! What the fuzzer has collected, replayed.
 
-use std::path::Path;
-
+#[path = "../../../fuzz/fuzz_targets/properties/replay.rs"]
+mod replay;
 #[path = "../../../fuzz/fuzz_targets/properties/usernet.rs"]
 mod usernet;
 
-/// Does the same with every file of a target.
-fn replay(target: &str, holds: fn(&[u8])) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    let mut count = 0;
-    for entry in std::fs::read_dir(&directory).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
-        if std::panic::catch_unwind(|| holds(&bytes)).is_err() {
-            panic!("{}", path.display());
-        }
-        count += 1;
-    }
-    assert!(count > 20, "only {count} files in {}", directory.display());
-}
-
 #[test]
 fn usernet_files() {
-    replay("usernet", usernet::holds);
+    replay::replay("usernet", 20, usernet::holds);
 }

@@ -14,8 +14,6 @@ use crate::error::{Doing, Result};
 use crate::plan::host;
 use crate::plan::label::Label;
 
-/// f_type of procfs (linux/magic.h).
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// Inode of the root of every instance of procfs (fs/proc/internal.h).
 const PROC_ROOT_INO: u64 = 1;
 
@@ -72,7 +70,7 @@ pub fn open_own_inside(label: &Label) -> Result<OwnedFd> {
 }
 
 fn open_below(label: &Label, proc: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
-    let is_procfs = rustix::fs::fstatfs(proc)?.f_type == PROC_SUPER_MAGIC;
+    let is_procfs = rustix::fs::fstatfs(proc)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
     if !is_procfs || rustix::fs::fstat(proc)?.st_ino != PROC_ROOT_INO {
         return Err(Errno::NOTSUP);
     }

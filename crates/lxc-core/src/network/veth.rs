@@ -11,7 +11,7 @@ use super::openvswitch;
 use super::setup::{Device, Devices, Inside};
 use crate::error::{Doing, Error, Result};
 use crate::plan::network::{hardware_address, mtu};
-use lxc_netlink::{Netlink, VethPair};
+use lxc_netlink::{Netlink, VethPair, random_device_name};
 
 impl Devices {
     /// Makes the pair of a network of type veth and connects the host's end.
@@ -27,7 +27,7 @@ impl Devices {
         let wanted_mtu = mtu(number, network)?.or_else(|| bridge.as_ref().map(|b| b.device().mtu));
         let queue = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
         for _ in 0..100 {
-            let host = network.veth_pair.clone().unwrap_or_else(random_name);
+            let host = network.veth_pair.clone().unwrap_or_else(|| random_device_name("veth", 6));
             let pair = VethPair {
                 host: &host,
                 peer: &inside.name,
@@ -50,19 +50,13 @@ impl Devices {
             let device = netlink.device(&host).doing(|| format!("look at {host}"))?;
             let index = device.index;
             self.made.push(Device { index, name: host.clone(), network: number, in_ovs: false });
-            // A bridge takes the lowest address of its ports: ours must not be it.
-            let address = <[u8; 6]>::try_from(device.hardware_address).ok();
-            let address = address.map(|a| [0xfe, a[1], a[2], a[3], a[4], a[5]]);
-            if bridge.is_some() {
-                // The bridge speaks IPv6, not its port. Absent where IPv6 is off.
-                let file = format!("/proc/sys/net/ipv6/conf/{host}/disable_ipv6");
-                let _ = std::fs::write(file, "1");
-            }
             let controller = match &bridge {
                 Some(Bridge::Linux(device)) => Some(device.index),
                 _ => None,
             };
-            netlink.set_up(index, controller, address).doing(|| format!("bring {host} up"))?;
+            netlink
+                .bring_up_host_end(&device, bridge.is_some(), controller)
+                .doing(|| format!("bring {host} up"))?;
             if let Some(Bridge::OpenVSwitch(device)) = &bridge {
                 if let Some(made) = self.made.last_mut() {
                     made.in_ovs = true;
@@ -171,16 +165,6 @@ fn join_vlans(netlink: &mut Netlink, number: u32, network: &Network, bridge: &st
             .doing(|| format!("lxc.net.{number}.veth.vlan.tagged.id: join VLAN {id}"))?;
     }
     Ok(())
-}
-
-/// `vethXXXXXX`, each X a letter or digit.
-fn random_name() -> String {
-    const LETTERS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let mut bytes = [0u8; 6];
-    // Without random numbers the names collide and the caller tries again.
-    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-    let tail: String = bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
-    format!("veth{tail}")
 }
 
 /// Whether it is the name of a pair's end that was given none: `vethXXXXXX`, each X a letter or digit.

@@ -14,9 +14,6 @@ use rustix::mount::MountFlags;
 
 use crate::error::{Doing, Error, Result};
 
-/// f_type of procfs (linux/magic.h).
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-
 /// The root directory of a container, while the caller is outside of it.
 #[derive(Debug)]
 pub struct Root {
@@ -69,7 +66,8 @@ impl Procfs {
     pub fn open() -> Result<Procfs> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open("/proc", flags, Mode::empty()).doing(|| "open /proc")?;
-        let is_procfs = rustix::fs::fstatfs(&fd).doing(|| "look at /proc")?.f_type == PROC_SUPER_MAGIC;
+        let is_procfs =
+            rustix::fs::fstatfs(&fd).doing(|| "look at /proc")?.f_type == rustix::fs::PROC_SUPER_MAGIC;
         if is_procfs { Ok(Procfs(fd)) } else { Err(Error::invalid("/proc is no procfs")) }
     }
 
@@ -80,7 +78,7 @@ impl Procfs {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let fd =
             rustix::io::retry_on_intr(|| rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve))?;
-        if rustix::fs::fstatfs(&fd)?.f_type != PROC_SUPER_MAGIC {
+        if rustix::fs::fstatfs(&fd)?.f_type != rustix::fs::PROC_SUPER_MAGIC {
             return Err(Errno::XDEV);
         }
         rustix::io::write(&fd, value.as_bytes()).map(drop)
