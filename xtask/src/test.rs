@@ -90,7 +90,7 @@ fn one(
     runner: Option<&str>,
 ) -> Result<Counts> {
     let mut cargo = shell::cargo();
-    cargo.args(arguments).args(filter).env("LXC_TEST_PREFIX", prefix).env("LXC_TEST_SKIPS", skips);
+    cargo.args(arguments).arg("--").args(filter).env("LXC_TEST_PREFIX", prefix).env("LXC_TEST_SKIPS", skips);
     cargo.env("CARGO_TERM_COLOR", "never");
     if let Some(runner) = runner {
         let triple = shell::host_triple()?.to_uppercase().replace('-', "_");
