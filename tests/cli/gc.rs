@@ -111,5 +111,5 @@ fn a_profile_of_a_killed_monitor() {
 fn what_is_no_kind() {
     needs!(root, ours);
     let output = gc(&Lxcpath::new(), &["--kind", "everything"]);
-    assert!(output.code == 1 && output.stderr.contains("cgroup, container"), "{output}");
+    assert!(output.code == 1 && output.stderr.contains("cgroup, change, container"), "{output}");
 }

@@ -10,16 +10,21 @@ use rustix::process::Signal;
 use lxc_testkit::process::{self, eventually};
 use lxc_testkit::{Lxcpath, Suite, needs};
 
-fn instants() -> u32 {
+pub fn instants() -> u32 {
     std::env::var("LXC_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
 }
 
 /// Up to 20 ms, other ones in every run.
 fn random_delay(round: u32) -> Duration {
+    random(round, Duration::from_millis(20))
+}
+
+/// Some time up to a limit, another one in every run.
+pub fn random(round: u32, longest: Duration) -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is set");
     let mixed =
         (u64::from(now.subsec_nanos()) ^ (u64::from(round) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Duration::from_micros((mixed >> 40) % 20_000)
+    Duration::from_micros((mixed >> 40) % u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(1))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -158,9 +158,23 @@ const DEFENCES: &[Defence] = &[
         )],
     },
     Defence {
+        name: "links in the place of a copy's etc/hostname",
+        test: "copy::names_are_written_inside",
+        changes: &[(
+            ROOTFS,
+            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
+            "let resolve = ResolveFlags::empty();",
+        )],
+    },
+    Defence {
+        name: "links in the place of a copy's etc/hosts",
+        test: "copy::names_are_written_inside",
+        changes: &[("share/hooks/clonehostname", "[ ! -L \"$root$path\" ] || return 1", ":")],
+    },
+    Defence {
         name: "setuid programs of a container",
         test: "security::setuid_programs_of_a_container",
-        changes: &[("crates/lxc-core/src/lifecycle/create.rs", "from_mode(0o710)", "from_mode(0o711)")],
+        changes: &[("crates/lxc-core/src/lifecycle/making.rs", "from_mode(0o710)", "from_mode(0o711)")],
     },
     Defence {
         name: "commands of other users",

@@ -21,8 +21,10 @@ const BUILDING: &[&str] = &["gcc", "libc6-dev"];
 /// busybox-static and mmdebstrap make the systems that are started, lxc is the peer, lxc-templates has configurations
 /// that containers include.
 const TESTS: &[&str] = &[
+    "btrfs-progs",
     "busybox-static",
     "dnsmasq-base",
+    "e2fsprogs",
     "iproute2",
     "iptables",
     "lxc",
@@ -31,7 +33,9 @@ const TESTS: &[&str] = &[
     "nftables",
     "openvswitch-switch",
     "python3",
+    "rsync",
     "util-linux",
+    "xfsprogs",
 ];
 const VM: &[&str] =
     &["e2fsprogs", "mmdebstrap", "qemu-system-x86", "qemu-utils", "tar", "util-linux", "xz-utils"];

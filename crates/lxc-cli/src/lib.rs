@@ -6,6 +6,8 @@ pub mod context;
 pub mod dispatch;
 pub mod getopt;
 pub mod help;
+pub mod progress;
+pub mod size;
 pub mod table;
 
 pub use dispatch::run;

@@ -129,6 +129,15 @@ impl Config {
         self.document.text().to_vec()
     }
 
+    /// The text with other values in some lines, for another container. `change` is asked about each line of its own
+    /// that assigns something, with key and value; included files are not looked at.
+    pub fn rewritten(&self, change: &mut dyn FnMut(&str, &str) -> Option<String>) -> Vec<u8> {
+        let mut document = self.document.clone();
+        document.number_networks();
+        document.rewrite(change);
+        document.text().to_vec()
+    }
+
     /// The first file that was read.
     pub fn file(&self) -> Option<&Path> {
         self.files.first().map(PathBuf::as_path)

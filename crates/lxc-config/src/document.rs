@@ -90,6 +90,18 @@ impl Document {
         self.append(target, value);
     }
 
+    /// Gives lines other values: `change` is asked about each that assigns one, with its key.
+    pub(crate) fn rewrite(&mut self, change: &mut dyn FnMut(&str, &str) -> Option<String>) {
+        self.edit(|_, content, line| {
+            let (Some(target), Statement::Assignment { value, .. }) = (line, lexer::statement(content))
+            else {
+                return Edit::Keep;
+            };
+            let new = std::str::from_utf8(&content[value]).ok().and_then(|old| change(&target.name(), old));
+            new.map_or(Edit::Keep, |new| Edit::Replace(reassigned(content, target, &new)))
+        });
+    }
+
     /// Gives the lines `lxc.network.*` their index. They are counted, so that adding or removing a network
     /// would otherwise change the meaning of those that follow.
     pub(crate) fn number_networks(&mut self) {
@@ -104,7 +116,7 @@ impl Document {
     }
 
     /// Rebuilds the text line by line; the function gets a line's number, content and key.
-    fn edit(&mut self, decide: impl Fn(usize, &[u8], Option<&Target>) -> Edit) {
+    fn edit(&mut self, mut decide: impl FnMut(usize, &[u8], Option<&Target>) -> Edit) {
         let old = std::mem::take(&mut self.text);
         let mut start = 0;
         let mut number = 0;

@@ -1,10 +1,13 @@
 //! The handle of one container: its name, where it is, and its configuration.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lxc_config::Config;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::plan;
 use crate::protocol::Client;
 use crate::source::Files;
@@ -20,7 +23,11 @@ pub struct Container {
     pub config: Config,
     defined: bool,
     loaded: bool,
+    waited: bool,
 }
+
+/// Name of the configuration that a container gets when it has its new name.
+pub(crate) const WAITING: &str = ".renamed";
 
 /// Removes trailing slashes, as every program does with an lxcpath, and nothing else: the text
 /// names the command socket.
@@ -38,7 +45,7 @@ impl Container {
     pub fn open(name: &str, lxcpath: &Path) -> Result<Container> {
         let mut container = Container::without_config(name, lxcpath)?;
         let path = container.config_path();
-        match container.load(&path) {
+        match container.load(&path).and_then(|()| container.load_waiting()) {
             Ok(()) => container.defined = true,
             Err(e) if e.errno() == Some(lxc_sys::Errno::NOENT) => {}
             Err(e) => return Err(e),
@@ -55,6 +62,7 @@ impl Container {
             config: Config::new(),
             defined: false,
             loaded: false,
+            waited: false,
         })
     }
 
@@ -77,6 +85,23 @@ impl Container {
             crate::log::apply_config(&self.config.values)?;
         }
         Ok(())
+    }
+
+    /// A root file system elsewhere may be one that was here before the directory was renamed, by somebody who was
+    /// killed: then the configuration that waits beside is the container's.
+    fn load_waiting(&mut self) -> Result<()> {
+        let directory = self.directory();
+        let is_here = |path: &String| path.split(':').any(|part| Path::new(part).starts_with(&directory));
+        if self.config.values.rootfs.path.as_ref().is_none_or(is_here) {
+            return Ok(());
+        }
+        let waiting = directory.join(WAITING);
+        if !waiting.exists() {
+            return Ok(());
+        }
+        self.config = Config::new();
+        self.waited = true;
+        self.load(&waiting)
     }
 
     /// Its name.
@@ -107,6 +132,11 @@ impl Container {
     /// Whether a configuration was loaded, from its own or another file.
     pub fn has_config(&self) -> bool {
         self.loaded
+    }
+
+    /// Whether its configuration is one that waited for a rename that was killed.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.waited
     }
 
     /// Applies `KEY=VALUE`.
@@ -144,10 +174,23 @@ impl Container {
         }
     }
 
+    /// Writes the configuration of a container that is not complete: nobody reads it yet, and all of it is written to
+    /// disk when it is.
+    pub(crate) fn write_new(&mut self) -> Result<()> {
+        let path = self.config_path();
+        let what = || format!("write {}", path.display());
+        let mut file = File::options().write(true).create_new(true).mode(0o640).open(&path).doing(what)?;
+        file.write_all(&self.config.text()).doing(what)?;
+        self.defined = true;
+        Ok(())
+    }
+
     /// Writes the configuration to the container's own file: atomically, keeping mode and owner.
     pub fn save(&mut self) -> Result<()> {
         let path = self.config_path();
         crate::files::replace(&path, &self.config.text(), 0o640)?;
+        // It is newer than one that a rename has left waiting.
+        let _ = std::fs::remove_file(self.directory().join(WAITING));
         self.defined = true;
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::paths;
@@ -75,19 +75,79 @@ pub fn creation(directory: &Path) -> Result<Creation> {
     Ok(if locked { Creation::Ongoing } else { Creation::Incomplete })
 }
 
+/// A creation or removal that is under way: the locked `partial` file.
+#[derive(Debug)]
+pub struct Partial {
+    file: File,
+    path: PathBuf,
+}
+
+/// What a `partial` file says of what goes with the container if it is not completed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Storage as `lxc.rootfs.path` names it, wherever it is.
+    pub storage: Option<String>,
+    /// The directory `rootfs` was there before.
+    pub keeps_rootfs: bool,
+}
+
+impl Record {
+    /// Of storage that is made, or removed.
+    pub fn of(storage: impl ToString) -> Record {
+        Record { storage: Some(storage.to_string()), keeps_rootfs: false }
+    }
+
+    /// Reads the `partial` file of a container. One of upstream's programs is empty.
+    pub fn read(directory: &Path) -> Record {
+        let text = std::fs::read_to_string(directory.join(PARTIAL)).unwrap_or_default();
+        Record {
+            storage: text.lines().find_map(|line| line.strip_prefix("storage ")).map(String::from),
+            keeps_rootfs: text.lines().any(|line| line == "keep rootfs"),
+        }
+    }
+
+    fn text(&self) -> String {
+        let storage = self.storage.as_ref().map(|s| format!("storage {s}\n")).unwrap_or_default();
+        storage + if self.keeps_rootfs { "keep rootfs\n" } else { "" }
+    }
+}
+
+impl Partial {
+    /// Writes down what goes with the container if this is not completed, before it is made.
+    pub fn record(&self, record: &Record) -> Result<()> {
+        let what = || format!("write {}", self.path.display());
+        self.file.set_len(0).doing(what)?;
+        self.file.write_all_at(record.text().as_bytes(), 0).doing(what)
+    }
+
+    /// The same when the directory has got its name.
+    pub fn moved_to(self, directory: &Path) -> Partial {
+        Partial { path: directory.join(PARTIAL), ..self }
+    }
+
+    /// Nothing is to be removed any more; the container is complete.
+    pub fn complete(self) -> Result<()> {
+        std::fs::remove_file(&self.path).doing(|| format!("remove {}", self.path.display()))
+    }
+}
+
 /// Marks a container as being created.
-pub fn begin_creation(directory: &Path) -> Result<Lock> {
+pub fn begin_creation(directory: &Path) -> Result<Partial> {
     let path = directory.join(PARTIAL);
     let what = || format!("create {}", path.display());
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).doing(what)?;
     lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
-    Ok(Lock { _file: file })
+    Ok(Partial { file, path })
 }
 
-/// Ends the creation: the container is complete.
-pub fn end_creation(directory: &Path, lock: Lock) -> Result<()> {
+/// Marks an incomplete container as being removed: the mark that is there gets locked.
+pub fn take_over(directory: &Path) -> Result<Partial> {
     let path = directory.join(PARTIAL);
-    std::fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
-    drop(lock);
-    Ok(())
+    let what = || format!("lock {}", path.display());
+    let file = File::options().read(true).write(true).open(&path).doing(what)?;
+    if lxc_sys::lock::is_locked(file.as_fd()).doing(what)? {
+        return Err(Error::invalid(format!("{} is being created or removed", directory.display())));
+    }
+    lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
+    Ok(Partial { file, path })
 }

@@ -6,10 +6,12 @@
 //! called from rustix directly.
 
 pub mod bpf;
+pub mod btrfs;
 pub mod clone;
 pub mod entry;
 pub mod exec;
 pub mod lock;
+pub mod loop_device;
 pub mod mount;
 pub mod namespace;
 pub mod process;

@@ -15,11 +15,16 @@ pub(crate) fn lxcpath(directory: &Path, names: &[String]) {
     for name in names {
         cgroups(name);
     }
-    for point in mounts_below(directory).iter().rev() {
-        let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
-    }
+    unmount_below(directory);
     for run in ["/run/lxc/lock", "/run/lxc"] {
         let _ = std::fs::remove_dir_all(format!("{run}/{}", directory.display()));
+    }
+}
+
+/// Unmounts what is mounted below a directory.
+pub(crate) fn unmount_below(directory: &Path) {
+    for point in mounts_below(directory).iter().rev() {
+        let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
     }
 }
 

@@ -11,6 +11,7 @@ mod cleanup;
 pub mod client;
 pub mod container;
 pub mod debian;
+pub mod filesystem;
 mod lxcpath;
 pub mod net;
 pub mod process;
@@ -21,6 +22,7 @@ mod suite;
 pub mod user;
 
 pub use container::Builder;
+pub use filesystem::Disk;
 pub use lxcpath::Lxcpath;
 pub use process::{eventually, within};
 pub use run::{Output, Running};

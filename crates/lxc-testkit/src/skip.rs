@@ -23,6 +23,7 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(user "name")`: the machine has a user of that name, whom the guest has for tests;
 /// * `needs!(ordinary_user)`: ids can be mapped for an [`OrdinaryUser`](crate::OrdinaryUser);
 /// * `needs!(apparmor)`: AppArmor is enabled;
+/// * `needs!(file_system "btrfs")`: the kernel has it, and there is a program that makes it;
 /// * `needs!(device "macvlan")`: the kernel makes network devices that `ip link add … type` knows by this.
 ///
 /// Several may be given, separated by commas.
@@ -68,6 +69,16 @@ pub fn device(kind: &str) -> Reason {
     let result = std::process::Command::new("unshare").args(["-n", "sh", "-c", &script]).output();
     let made = result.is_ok_and(|o| o.status.success());
     made.then_some(()).ok_or(format!("needs a kernel with network devices of type {kind}"))
+}
+
+/// See [`needs!`].
+pub fn file_system(kind: &str) -> Reason {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let known = known.lines().any(|l| l.split_whitespace().last() == Some(kind));
+    let loaded =
+        known || std::process::Command::new("modprobe").arg(kind).status().is_ok_and(|s| s.success());
+    let makes = kind == "tmpfs" || in_path(&format!("mkfs.{kind}")).is_some();
+    (loaded && makes).then_some(()).ok_or(format!("needs file systems of type {kind}, and mkfs.{kind}"))
 }
 
 /// See [`needs!`]. The kernel need not have both kinds.

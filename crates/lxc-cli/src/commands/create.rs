@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use lxc_core::lifecycle::create::CreateOptions;
+use lxc_core::plan::StorageKind;
 use lxc_core::source::Files;
 use lxc_core::template::Template;
-use lxc_core::{Container, global};
+use lxc_core::{Container, global, storage};
 
 use crate::context::{Context, refuse};
 use crate::getopt::{Arg, Opt, long, opt};
+use crate::size;
 use crate::table::{Command, Name};
 
 /// The command.
@@ -29,7 +31,12 @@ pub static COMMAND: Command = Command {
 const OPTIONS: &[Opt] = &[
     opt('t', "template", Arg::Required("TEMPLATE"), "What to fill the root file system with"),
     opt('f', "config", Arg::Required("FILE"), "Initial configuration"),
-    opt('B', "bdev", Arg::Required("TYPE"), "Kind of storage: dir (the default), best"),
+    opt(
+        'B',
+        "bdev",
+        Arg::Required("TYPE"),
+        "Kind of storage: dir (the default), btrfs, loop, lvm, nbd, overlay, rbd, zfs, best",
+    ),
     long("dir", Arg::Required("DIR"), "Directory of the root file system, for storage of type dir"),
     opt('0', "lvname", Arg::Required("NAME"), "Logical volume, for storage of type lvm"),
     opt('1', "vgname", Arg::Required("NAME"), "Volume group, for storage of type lvm"),
@@ -53,38 +60,47 @@ const STORAGE_OPTIONS: &[(&[&str], &[&str], &str)] = &[
     (&["zfsroot"], &["zfs"], "zfsroot is only valid with -B zfs"),
     (
         &["fstype", "fssize"],
-        &["lvm", "loop", "rbd", "best"],
+        &["lvm", "loop", "nbd", "rbd", "best"],
         "Filesystem type and size are only valid with block devices",
     ),
 ];
 
-fn check_storage(context: &Context) -> anyhow::Result<Option<PathBuf>> {
-    let kind = context.get("bdev").unwrap_or("dir");
+/// The kinds of storage to try, in order.
+fn kinds(context: &Context) -> anyhow::Result<Vec<StorageKind>> {
+    let name = context.get("bdev").unwrap_or("dir");
     for (options, kinds, message) in STORAGE_OPTIONS {
-        if options.iter().any(|o| context.has(o)) && !kinds.contains(&kind) {
+        if options.iter().any(|o| context.has(o)) && !kinds.contains(&name) {
             return Err(lxc_core::Error::invalid(*message).into());
         }
     }
-    match kind {
-        "dir" | "none" | "best" => {}
-        "btrfs" | "loop" | "lvm" | "nbd" | "overlay" | "overlayfs" | "rbd" | "zfs" => {
-            return Err(lxc_core::Error::unsupported(format!(
-                "-B {kind}: creating storage of type {kind} is not supported by this version"
-            ))
-            .into());
-        }
-        other => {
-            return Err(
-                lxc_core::Error::invalid(format!("{other} is not a valid backing storage type")).into()
-            );
+    match (name, StorageKind::from_name(name)) {
+        ("none", _) => Ok(vec![StorageKind::Dir]),
+        ("best", _) => Ok(storage::BEST.to_vec()),
+        (_, Some(kind)) => Ok(vec![kind]),
+        (other, None) => {
+            Err(lxc_core::Error::invalid(format!("{other} is not a valid backing storage type")).into())
         }
     }
-    match context.get("dir") {
-        Some(dir) if !Path::new(dir).is_absolute() => {
-            Err(lxc_core::Error::invalid("--dir should use absolute path").into())
-        }
-        dir => Ok(dir.map(PathBuf::from)),
+}
+
+fn storage_options(context: &Context) -> anyhow::Result<storage::Options> {
+    let text = |name: &str| context.get(name).map(String::from);
+    let dir = context.get("dir").map(PathBuf::from);
+    if dir.as_ref().is_some_and(|d| !d.is_absolute()) {
+        return Err(lxc_core::Error::invalid("--dir should use absolute path").into());
     }
+    Ok(storage::Options {
+        dir,
+        fstype: text("fstype"),
+        size: context.get("fssize").map(|s| size::parse(s).map_err(refuse)).transpose()?,
+        lv: text("lvname"),
+        vg: text("vgname"),
+        thin_pool: text("thinpool"),
+        zfs_root: text("zfsroot"),
+        rbd_image: text("rbdname"),
+        rbd_pool: text("rbdpool"),
+        rbd_user: text("rbduser"),
+    })
 }
 
 fn run(context: &Context) -> anyhow::Result<i32> {
@@ -93,7 +109,8 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         context.error("Use \"none\" if you really want a container without a rootfs");
         return Ok(1);
     };
-    let rootfs = check_storage(context)?;
+    let kinds = kinds(context)?;
+    let storage = storage_options(context)?;
     let template = match template {
         "" => return Err(refuse("--template needs a name")),
         name if "none".starts_with(name) => None,
@@ -116,8 +133,8 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             }
         }
     }
-    let options =
-        CreateOptions { template, arguments: context.words().to_vec(), rootfs, quiet: context.quiet };
+    let arguments = context.words().to_vec();
+    let options = CreateOptions { template, arguments, kinds, storage, quiet: context.quiet };
     match container.create(&options) {
         Ok(()) => Ok(0),
         Err(e) if e.kind() == lxc_core::Kind::AlreadyRunning => Ok(context.fail(&e)),

@@ -21,7 +21,7 @@ pub static COMMAND: Command = Command {
 
 const OPTIONS: &[Opt] = &[
     opt('f', "force", Arg::No, "Kill the container first if it runs"),
-    opt('s', "snapshots", Arg::No, "Destroy its snapshots too"),
+    opt('s', "snapshots", Arg::No, "Destroy its snapshots and clones too"),
 ];
 
 fn run(context: &Context) -> anyhow::Result<i32> {
@@ -44,10 +44,13 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             return Ok(0);
         }
     }
-    if context.has("snapshots")
-        && let Err(e) = container.destroy_snapshots()
-    {
-        return Ok(context.fail(&e));
+    if context.has("snapshots") {
+        let clones = container.destroy_clones();
+        let snapshots =
+            || if container.snapshots_path().is_dir() { container.destroy_snapshots() } else { Ok(()) };
+        if let Err(e) = clones.and_then(|()| snapshots()) {
+            return Ok(context.fail(&e));
+        }
     }
     match container.destroy() {
         Ok(()) => Ok(0),

@@ -65,6 +65,18 @@ pub fn apply_options(context: &Context, container: &mut Container) -> anyhow::Re
     Ok(())
 }
 
+/// How a container is started that some other command has made.
+pub fn options(foreground: bool) -> StartOptions {
+    StartOptions {
+        command: Vec::new(),
+        execute: false,
+        daemonize: !foreground,
+        pidfile: None,
+        close_all_fds: !foreground,
+        last_kept_fd: last_kept_fd(),
+    }
+}
+
 /// The highest descriptor that init inherits: systemd's protocol of LISTEN_FDS, from 3 on.
 pub fn last_kept_fd() -> u32 {
     let count = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);

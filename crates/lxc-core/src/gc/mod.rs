@@ -19,10 +19,12 @@ use crate::cgroup::{Layout, group, layout};
 use crate::container::Container;
 use crate::error::{Doing, Result};
 use crate::lifecycle::discover;
+use crate::lifecycle::making::UNNAMED;
 use crate::lock::{self, Creation};
 use crate::lsm::apparmor;
 use crate::monitor::states::monitord_fifo;
 use crate::network::{openvswitch, service};
+use crate::storage::remove_directory;
 use devices::Veth;
 
 /// Something that nobody needs any more.
@@ -39,6 +41,10 @@ enum Thing {
     Cgroup(String),
     /// The directory of a container whose creation was interrupted.
     Creation { lxcpath: PathBuf, name: String },
+    /// A container whose rename or restore was interrupted.
+    Change { lxcpath: PathBuf, name: String },
+    /// A directory that was to become that of a container.
+    Nameless(PathBuf),
     /// The directory of an `lxc run`.
     ThrowAway(PathBuf),
     /// The pipe of an lxc-monitord.
@@ -55,15 +61,16 @@ enum Thing {
 
 impl Leftover {
     /// What [`Leftover::kind`] says.
-    pub const KINDS: [&'static str; 8] =
-        ["cgroup", "container", "directory", "fifo", "port", "profile", "service", "veth"];
+    pub const KINDS: [&'static str; 9] =
+        ["cgroup", "change", "container", "directory", "fifo", "port", "profile", "service", "veth"];
 
     /// What it is, in a word.
     pub fn kind(&self) -> &'static str {
         match self.thing {
             Thing::Cgroup(_) => "cgroup",
+            Thing::Change { .. } => "change",
             Thing::Creation { .. } => "container",
-            Thing::ThrowAway(_) => "directory",
+            Thing::Nameless(_) | Thing::ThrowAway(_) => "directory",
             Thing::Fifo(_) => "fifo",
             Thing::Pair(_) => "veth",
             Thing::Port(_) => "port",
@@ -76,8 +83,12 @@ impl Leftover {
     pub fn name(&self) -> String {
         match &self.thing {
             Thing::Cgroup(path) => path.clone(),
-            Thing::Creation { lxcpath, name } => lxcpath.join(name).display().to_string(),
-            Thing::ThrowAway(path) | Thing::Fifo(path) | Thing::Profile(path) => path.display().to_string(),
+            Thing::Change { lxcpath, name } | Thing::Creation { lxcpath, name } => {
+                lxcpath.join(name).display().to_string()
+            }
+            Thing::Nameless(path) | Thing::ThrowAway(path) | Thing::Fifo(path) | Thing::Profile(path) => {
+                path.display().to_string()
+            }
             Thing::Pair(veth) => veth.to_string(),
             Thing::Port(name) => name.clone(),
             Thing::Service => "lxc-net".into(),
@@ -93,7 +104,9 @@ impl Leftover {
     pub fn reason(&self) -> &'static str {
         match self.thing {
             Thing::Cgroup(_) => "nobody is in it, and its monitor is gone",
+            Thing::Change { .. } => "its rename or restore was interrupted",
             Thing::Creation { .. } => "its creation was interrupted",
+            Thing::Nameless(_) => "the creation of a container was interrupted",
             Thing::ThrowAway(_) => "the lxc run that made it is gone",
             Thing::Fifo(_) => "no lxc-monitord reads it",
             Thing::Pair(_) => "both ends are on the host and connected to nothing",
@@ -113,7 +126,10 @@ impl Leftover {
                 group::remove_abandoned(&layout::detect(false, None)?, path);
                 Ok(())
             }
+            Thing::Change { lxcpath, name } => Container::open(name, lxcpath)?.recover(),
             Thing::Creation { lxcpath, name } => Container::open(name, lxcpath)?.destroy(),
+            Thing::Nameless(path) if is_abandoned(path) => remove_directory(path, true),
+            Thing::Nameless(_) => Ok(()),
             Thing::ThrowAway(path) => throwaway::remove(path),
             Thing::Fifo(path) if is_unread(path) => {
                 std::fs::remove_file(path).doing(|| format!("remove {}", path.display()))
@@ -158,9 +174,20 @@ pub fn find(lxcpath: &Path) -> Result<Vec<Leftover>> {
         if lock::creation(&directory).is_ok_and(|c| c == Creation::Incomplete) {
             out.push(of(Thing::Creation { lxcpath: lxcpath.to_path_buf(), name: name.clone() }, &name));
         }
+        let container = Container::without_config(&name, lxcpath)?;
+        if container.is_unfinished() {
+            out.push(of(Thing::Change { lxcpath: lxcpath.to_path_buf(), name: name.clone() }, &name));
+        }
+        let snapshots = container.snapshots_path();
+        for snapshot in discover::candidates(&snapshots)? {
+            if lock::creation(&snapshots.join(&snapshot)).is_ok_and(|c| c == Creation::Incomplete) {
+                out.push(of(Thing::Creation { lxcpath: snapshots.clone(), name: snapshot }, &name));
+            }
+        }
         let unused = apparmor::files_of(&directory).into_iter().filter(|file| apparmor::is_unused(file));
         out.extend(unused.map(|file| of(Thing::Profile(file), &name)));
     }
+    out.extend(nameless(lxcpath)?);
     let host = |thing| Leftover { thing, containers: Vec::new() };
     out.extend(throwaway::abandoned(&throwaway::base()).into_iter().map(|path| host(Thing::ThrowAway(path))));
     out.extend(monitord_fifo(lxcpath).filter(|path| is_unread(path)).map(|path| host(Thing::Fifo(path))));
@@ -170,6 +197,37 @@ pub fn find(lxcpath: &Path) -> Result<Vec<Leftover>> {
         out.push(host(Thing::Service));
     }
     Ok(out)
+}
+
+/// Directories that never got their name, and those beside a container that a restore was killed for.
+fn nameless(lxcpath: &Path) -> Result<Vec<Leftover>> {
+    let mut out = Vec::new();
+    let mut paths = vec![lxcpath.to_path_buf()];
+    for name in discover::candidates(lxcpath)? {
+        paths.push(Container::without_config(&name, lxcpath)?.snapshots_path());
+    }
+    for path in paths {
+        for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let of = name.strip_prefix('.').and_then(|n| n.strip_suffix(UNNAMED));
+            if let Some(of) = of.filter(|_| is_abandoned(&entry.path())) {
+                out.push(Leftover { thing: Thing::Nameless(entry.path()), containers: vec![of.to_string()] });
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Whether nobody is about to give it its name: that takes no time.
+fn is_abandoned(directory: &Path) -> bool {
+    match lock::creation(directory) {
+        Ok(Creation::Ongoing) | Err(_) => false,
+        Ok(Creation::Incomplete) => true,
+        Ok(Creation::Complete) => {
+            let age = directory.metadata().and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
+            age.is_some_and(|age| age > Duration::from_secs(1))
+        }
+    }
 }
 
 /// Cgroups that monitors make, of whatever container: those below the base.

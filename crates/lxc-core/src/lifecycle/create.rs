@@ -1,17 +1,20 @@
 //! Creating: all or nothing. A directory that holds a `partial` file without a lock is what a
 //! killed creation leaves; lxc-destroy removes it.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{chown, lchown};
 use std::path::{Path, PathBuf};
 
 use lxc_config::IdKind;
 
+use super::making::{Making, check_rights, identity_for_files, let_pass, own, take_back};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
-use crate::plan::{Identity, Subordinate};
-use crate::spawn::isolated::{isolated, with_ids_of};
-use crate::storage::remove::{remove_directory, remove_directory_except};
+use crate::mount::tree;
+use crate::plan::{Identity, Storage, StorageKind};
+use crate::spawn::isolated::isolated;
+use crate::storage::{self, Mounted, Target};
 use crate::template::{Request, Template};
 
 /// What is created.
@@ -21,8 +24,10 @@ pub struct CreateOptions {
     pub template: Option<Template>,
     /// The user's options for the template.
     pub arguments: Vec<String>,
-    /// Root file system elsewhere than in the container's directory.
-    pub rootfs: Option<PathBuf>,
+    /// Kinds of storage for the root file system: the first of them that can be had. None: a directory.
+    pub kinds: Vec<StorageKind>,
+    /// What the storage is to be like.
+    pub storage: storage::Options,
     /// stdio of template programs is /dev/null.
     pub quiet: bool,
 }
@@ -33,9 +38,8 @@ impl Container {
     /// # Errors
     /// Why not; nothing of it is left.
     pub fn create(&mut self, options: &CreateOptions) -> Result<()> {
-        let directory = self.directory();
-        let creation = lock::creation(&directory)?;
-        let identity = self.identity_for_files()?;
+        let creation = lock::creation(&self.directory())?;
+        let identity = identity_for_files(&self.config.values)?;
         if options.template == Some(Template::Host) && !rustix::process::geteuid().is_root() {
             return Err(Error::new(
                 Kind::Denied,
@@ -45,51 +49,21 @@ impl Container {
         if self.config_path().exists() && creation == lock::Creation::Complete {
             return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
         }
-        std::fs::create_dir_all(self.lxcpath()).doing(|| format!("create {}", self.lxcpath().display()))?;
-        let existed = directory.exists();
-        if creation == lock::Creation::Ongoing {
-            return Err(Error::invalid(format!("{} is being created by another process", self.name())));
-        }
-        if creation == lock::Creation::Incomplete {
-            with_ids_of(&identity, || remove_directory(&directory, true))
-                .doing(|| "remove the remains of an interrupted creation")?;
-        }
-        make_directory(&directory)?;
-        let result = self.fill(&directory, options, &identity);
-        if result.is_err() {
-            // What was there before this call is the user's.
-            let keep: &[&str] = if existed { &["rootfs"] } else { &[] };
-            if let Err(e) = with_ids_of(&identity, || remove_directory_except(&directory, true, keep)) {
-                log::warn!("{e}");
+        let making = Making::begin(self.lxcpath(), self.name(), identity)?;
+        match self.fill(&making, options) {
+            Ok(()) => making.complete(),
+            Err(e) => {
+                making.undo();
+                Err(e)
             }
         }
-        result
     }
 
-    /// Whose files the container's are.
-    ///
-    /// # Errors
-    /// The caller is an ordinary user, and may not have what is mapped.
-    fn identity_for_files(&self) -> Result<Identity> {
-        let identity = Identity::resolve(&self.config.values)?;
-        if !rustix::process::geteuid().is_root() {
-            let given = Subordinate::of_caller();
-            if !identity.is_mapped() {
-                return Err(given.nothing_mapped());
-            }
-            given.check(&identity)?;
-        }
-        Ok(identity)
-    }
-
-    fn fill(&mut self, directory: &Path, options: &CreateOptions, identity: &Identity) -> Result<()> {
-        let partial = lock::begin_creation(directory)?;
+    fn fill(&mut self, making: &Making, options: &CreateOptions) -> Result<()> {
+        let (directory, identity) = (&making.directory, &making.identity);
         if let Some(template) = &options.template {
             if template.fills_rootfs() {
-                let rootfs = options.rootfs.clone().unwrap_or_else(|| directory.join("rootfs"));
-                make_rootfs(&rootfs)?;
-                self.set("lxc.rootfs.path", &format!("dir:{}", rootfs.display()))?;
-                own(&rootfs, identity)?;
+                self.make_storage(making, options)?;
             }
             own(directory, identity)?;
         }
@@ -100,7 +74,37 @@ impl Container {
             self.finish_config(template, &options.arguments)?;
             take_back(directory, &self.config_path(), identity)?;
         }
-        lock::end_creation(directory, partial)
+        Ok(())
+    }
+
+    /// Makes storage of the first kind that can be had.
+    fn make_storage(&mut self, making: &Making, options: &CreateOptions) -> Result<()> {
+        let kinds: &[StorageKind] =
+            if options.kinds.is_empty() { &[StorageKind::Dir] } else { &options.kinds };
+        let target = Target { name: self.name(), directory: &making.directory, options: &options.storage };
+        let mut failed = None;
+        for kind in kinds {
+            let backend = storage::backend(*kind);
+            let made = backend.place(&target).and_then(|storage| {
+                check_rights(&storage)?;
+                making.record(&storage)?;
+                backend.create(&storage, &options.storage).map(|()| storage)
+            });
+            match made {
+                Ok(storage) => {
+                    own_storage(&storage, &making.identity)?;
+                    return self.set("lxc.rootfs.path", &storage.to_string());
+                }
+                Err(e) => {
+                    let e = e.during(format!("Failed to create {kind} storage for {}", making.place.1));
+                    if kinds.len() > 1 {
+                        log::info!("{e}");
+                    }
+                    failed = Some(e);
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::invalid("no kind of storage")))
     }
 
     /// The template works in a mount namespace of its own; with an id map in a user namespace, as
@@ -112,10 +116,7 @@ impl Container {
         directory: &Path,
         identity: &Identity,
     ) -> Result<()> {
-        let rootfs = match &self.config.values.rootfs.path {
-            Some(path) => PathBuf::from(path),
-            None => directory.join("rootfs"),
-        };
+        let (rootfs, mounted) = self.place_to_fill(directory, identity)?;
         let ordinary = !rustix::process::geteuid().is_root();
         let within = if ordinary { identity.with_caller() } else { identity.clone() };
         let mut arguments = options.arguments.clone();
@@ -141,6 +142,9 @@ impl Container {
         let config = self.config_path();
         let work = || -> Result<()> {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+            if let Some(mounted) = &mounted {
+                tree::attach(mounted.tree.as_fd(), &rootfs)?;
+            }
             if ordinary && template.fills_rootfs() {
                 lchown(&rootfs, Some(identity.setup_uid), Some(identity.setup_gid))
                     .doing(|| format!("own {}", rootfs.display()))?;
@@ -159,6 +163,30 @@ impl Container {
         let mapped = identity.is_mapped() && (template.fills_rootfs() || ordinary);
         isolated(mapped.then_some(&within), work)
             .map_err(|e| e.during("Failed to create container from template"))
+    }
+
+    /// The directory that the template fills. A file system of its own is mounted for that, in the template's mount
+    /// namespace; of an overlay the lower layer is filled.
+    fn place_to_fill(&self, directory: &Path, identity: &Identity) -> Result<(PathBuf, Option<Mounted>)> {
+        let Some(storage) = Storage::of(&self.config.values)? else {
+            return Ok((directory.join("rootfs"), None));
+        };
+        match &storage {
+            Storage::Dir(path) | Storage::Btrfs(path) => Ok((path.clone(), None)),
+            Storage::Overlay { lower, .. } => Ok((lower.first().cloned().unwrap_or_default(), None)),
+            _ => {
+                let mounted = storage::backend(storage.kind()).mount(&storage, "")?;
+                if identity.is_mapped() {
+                    let (uid, gid) = identity.host_owner();
+                    let path = crate::rootfs::fd_path(mounted.tree.as_fd());
+                    chown(path, Some(uid), Some(gid)).doing(|| format!("own {storage}"))?;
+                }
+                let place = self.config.values.rootfs.mount.clone();
+                let place = place.unwrap_or_else(crate::paths::default_rootfs_mount);
+                std::fs::create_dir_all(&place).doing(|| format!("create {}", place.display()))?;
+                Ok((place, Some(mounted)))
+            }
+        }
     }
 
     /// Puts the header in front, and reads the configuration as it is now.
@@ -182,49 +210,14 @@ impl Container {
     }
 }
 
-/// The container's directory: its group may write, others have no business there.
-fn make_directory(directory: &Path) -> Result<()> {
-    match std::fs::DirBuilder::new().mode(0o770).create(directory) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        result => result.doing(|| format!("create {}", directory.display())),
+/// Gives new storage to the container's root.
+fn own_storage(storage: &Storage, identity: &Identity) -> Result<()> {
+    match storage {
+        Storage::Dir(path) | Storage::Btrfs(path) => own(path, identity),
+        Storage::Overlay { lower, upper, .. } => {
+            lower.iter().chain([upper]).try_for_each(|path| own(path, identity))
+        }
+        // When it is mounted to be filled.
+        _ => Ok(()),
     }
-}
-
-/// The root directory of a container, which all in it may read, whatever the caller's mask says.
-fn make_rootfs(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(path).doing(|| format!("create {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .doing(|| format!("set the mode of {}", path.display()))
-}
-
-/// Gives a path to the container's root, so that it can be reached from its user namespace. An ordinary user's files
-/// can be, by whoever is root where the user's own ids are mapped as well.
-fn own(path: &Path, identity: &Identity) -> Result<()> {
-    if !identity.is_mapped() || !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let (uid, gid) = identity.host_owner();
-    lchown(path, Some(uid), Some(gid)).doing(|| format!("own {}", path.display()))
-}
-
-/// After the template: whoever has the container's ids must not be able to change its configuration,
-/// which names programs that the host's root runs.
-fn take_back(directory: &Path, config: &Path, identity: &Identity) -> Result<()> {
-    if !identity.is_mapped() || !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let (_, gid) = identity.host_owner();
-    let_pass(directory, Some(0), gid)?;
-    lchown(config, Some(0), Some(0)).doing(|| format!("own {}", config.display()))
-}
-
-/// The container's root may pass through the directory, and nobody else: a program in it that runs with its owner's
-/// rights is out of reach.
-fn let_pass(directory: &Path, uid: Option<u32>, gid: u32) -> Result<()> {
-    lchown(directory, uid, Some(gid)).doing(|| format!("own {}", directory.display()))?;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o710))
-        .doing(|| format!("set the mode of {}", directory.display()))
 }

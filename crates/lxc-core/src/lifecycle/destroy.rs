@@ -3,26 +3,28 @@
 use std::path::Path;
 
 use lxc_config::HookType;
+use lxc_sys::Errno;
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
 use crate::lock;
-use crate::plan::Identity;
+use crate::plan::{Identity, Storage};
 use crate::spawn::isolated::with_ids_of;
 use crate::state::State;
-use crate::storage::remove::{refuse_mounts, remove_directory_except};
+use crate::storage::{dependents, owned};
 
 impl Container {
     /// Removes the container with its storage. It must not run, nor have snapshots or clones.
     pub fn destroy(&self) -> Result<()> {
-        let creation = lock::creation(&self.directory())?;
+        let directory = self.directory();
+        let creation = lock::creation(&directory)?;
         if creation == lock::Creation::Ongoing {
             return Err(Error::invalid(format!("{} is being created", self.name())));
         }
         if !self.is_defined() && creation == lock::Creation::Complete {
             // All that a creation had done when it was killed at once.
-            if std::fs::remove_dir(self.directory()).is_ok() {
+            if std::fs::remove_dir(&directory).is_ok() {
                 return Ok(());
             }
             return Err(Error::new(Kind::NotDefined, "Container is not defined"));
@@ -31,60 +33,38 @@ impl Container {
             return Err(Error::new(Kind::AlreadyRunning, format!("{} is running", self.name())));
         }
         let _lock = lock::lock_container(self.lxcpath(), self.name())?;
-        let directory = self.directory();
-        if self.has_clones(&directory) {
+        let values = &self.config.values;
+        // Where the map is not to be used the files have those ids all the same that the user may map.
+        let identity =
+            Identity::resolve(values).ok().filter(Identity::is_mapped).unwrap_or_else(Identity::of_caller);
+        let place = (self.lxcpath().to_path_buf(), self.name().to_string());
+        if creation == lock::Creation::Incomplete {
+            return with_ids_of(&identity, || owned::remove_incomplete(&place));
+        }
+        if dependents::builders(&directory)?.is_none_or(|clones| !clones.is_empty()) {
             return Err(Error::invalid(format!("Destroying {0} failed: {0} has clones", self.name())));
         }
-        if has_entries(&directory.join("snaps")) {
+        self.finish_restore()?;
+        self.sweep_snapshots()?;
+        if !self.snapshots()?.is_empty() || has_entries(&directory.join(owned::SNAPSHOTS)) {
             return Err(Error::invalid(format!("Destroying {0} failed: {0} has snapshots", self.name())));
         }
-        let values = &self.config.values;
         if !values.rootfs.managed {
             return Ok(());
         }
         self.run_destroy_hooks()?;
-        let rootfs = values.rootfs.path.as_deref().map(Path::new);
-        for path in
-            [Some(&*directory), rootfs].into_iter().flatten().filter(|p| p.is_dir() && *p != Path::new("/"))
-        {
-            refuse_mounts(path)?;
+        let storage = self.storage_to_remove()?;
+        with_ids_of(&identity, || owned::remove(&place, storage.as_ref()))
+    }
+
+    /// Storage that goes with the container. Of a path without type nothing is left where it cannot be told what it is.
+    fn storage_to_remove(&self) -> Result<Option<Storage>> {
+        let values = &self.config.values;
+        match Storage::of(values) {
+            Err(e) if e.errno() == Some(Errno::NOENT) && values.rootfs.kind.is_none() => Ok(None),
+            Ok(Some(Storage::Dir(path))) if path == Path::new("/") => Ok(None),
+            found => found,
         }
-        // Where the map is not to be used the files have those ids all the same that the user may map.
-        let identity =
-            Identity::resolve(values).ok().filter(Identity::is_mapped).unwrap_or_else(Identity::of_caller);
-        with_ids_of(&identity, || self.remove_files(&directory, creation))
-    }
-
-    fn remove_files(&self, directory: &Path, creation: lock::Creation) -> Result<()> {
-        // From here on a kill leaves something that is known to be remains.
-        let mark = match creation {
-            lock::Creation::Complete if directory.is_dir() => Some(lock::begin_creation(directory)?),
-            _ => None,
-        };
-        self.remove_rootfs(directory)?;
-        remove_directory_except(directory, true, &["snaps", lock::PARTIAL])?;
-        drop(mark);
-        remove_directory_except(directory, true, &["snaps"])
-    }
-
-    /// Removes all snapshots.
-    pub fn destroy_snapshots(&self) -> Result<()> {
-        let snaps = self.directory().join("snaps");
-        let entries = match std::fs::read_dir(&snaps) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(e).doing(|| format!("read {}", snaps.display())),
-        };
-        for entry in entries {
-            let entry = entry.doing(|| format!("read {}", snaps.display()))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            Container::open(&name, &snaps)?.destroy().doing(|| format!("destroy snapshot {name}"))?;
-        }
-        std::fs::remove_dir(&snaps).doing(|| format!("remove {}", snaps.display()))
-    }
-
-    fn has_clones(&self, directory: &Path) -> bool {
-        std::fs::read_to_string(directory.join("lxc_snapshots")).is_ok_and(|t| !matches!(t.trim(), "" | "0"))
     }
 
     fn run_destroy_hooks(&self) -> Result<()> {
@@ -98,27 +78,6 @@ impl Container {
         HookContext::of(self.name(), self.config.file(), mount, values)
             .run(HookType::Destroy, lines, &[])
             .doing(|| "destroy hooks")
-    }
-
-    /// A directory elsewhere, made for this container.
-    fn remove_rootfs(&self, directory: &Path) -> Result<()> {
-        let rootfs = &self.config.values.rootfs;
-        match (rootfs.kind.as_deref(), rootfs.path.as_deref()) {
-            (_, None) => Ok(()),
-            (None | Some("dir"), Some(path)) if Path::new(path).starts_with(directory) => Ok(()),
-            (None | Some("dir"), Some(path)) if path != "/" && Path::new(path).is_dir() => {
-                crate::storage::remove_directory(Path::new(path), true)
-            }
-            // Layers below are others'; what is the container's own is in its directory.
-            (Some("overlay" | "overlayfs"), _) => Ok(()),
-            (Some(kind @ ("btrfs" | "zfs" | "lvm" | "loop" | "nbd" | "rbd")), Some(path)) => {
-                Err(Error::unsupported(format!(
-                    "lxc.rootfs.path = {kind}:{path}: storage of type {kind} is not supported by this version"
-                ))
-                .with_hint("set lxc.rootfs.managed = 0 and remove the storage yourself"))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -2,13 +2,19 @@
 
 pub mod autostart;
 pub mod configure;
+pub mod copy;
 pub mod create;
 pub mod destroy;
 pub mod devices;
 pub mod discover;
+pub mod ephemeral;
 pub mod freeze;
 pub mod items;
+pub(crate) mod making;
 mod networks;
+pub mod rename;
+mod rewrite;
+pub mod snapshot;
 pub mod start;
 pub mod stats;
 pub mod stop;

@@ -70,6 +70,9 @@ impl Container {
                     .into());
             }
         }
+        if self.is_unfinished() {
+            self.recover()?;
+        }
         let global = global::load();
         let controllers = global.get("lxc.cgroup.use").flatten();
         let plan = Box::new(self.plan_with(options, &global)?);

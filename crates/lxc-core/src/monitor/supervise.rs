@@ -30,6 +30,7 @@ use crate::spawn::child::Inputs;
 use crate::spawn::isolated::with_ids_of;
 use crate::spawn::{Spawned, spawn};
 use crate::state::State;
+use crate::storage::{Connection, Mounted};
 use crate::terminal::pty::Pty;
 
 /// Signals that stay deliverable: faults, and the size of the user's terminal.
@@ -51,6 +52,8 @@ struct Monitor<'a> {
     network: Option<Ahead>,
     /// The profile made for this container; it stays loaded over a reboot.
     profile: Option<Loaded>,
+    /// What the root file system needs as long as it is mounted.
+    connection: Option<Connection>,
 }
 
 /// Supervises the container until it ends for good: a reboot from inside is another turn.
@@ -83,6 +86,7 @@ pub fn run(begin: Begin<'_>) -> Result<Exit> {
         clients: Clients::default(),
         network,
         profile: None,
+        connection: None,
     };
     let result = loop {
         match monitor.turn(&mut listener, &mut report) {
@@ -129,7 +133,7 @@ enum Turn {
 fn pin_rootfs(plan: &Plan) -> Option<OwnedFd> {
     let rootfs = plan.rootfs.as_ref()?;
     match &rootfs.storage {
-        Storage::Dir(dir) if !plan.identity.is_mapped() => {
+        Storage::Dir(dir) | Storage::Btrfs(dir) if !plan.identity.is_mapped() => {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).ok()
         }
@@ -287,6 +291,9 @@ impl Monitor<'_> {
         pin: &mut Option<OwnedFd>,
     ) -> Result<Spawned> {
         let network = self.network.take();
+        let rootfs = self.rootfs_tree()?;
+        let (rootfs_tree, connection) = rootfs.map_or((None, None), |m| (Some(m.tree), m.connection));
+        self.connection = connection;
         let plan = &self.plan;
         let values = &plan.values;
         if payload.inner.is_some() {
@@ -301,7 +308,7 @@ impl Monitor<'_> {
             layout: &self.layout,
             cgroup_path: payload.groups.first().map(|g| g.path.clone()).unwrap_or_default(),
             v1_tasks: payload.v1_tasks()?,
-            rootfs_tree: self.rootfs_tree()?,
+            rootfs_tree,
             console,
             ttys,
             network,
@@ -315,7 +322,7 @@ impl Monitor<'_> {
 
     /// The root file system as a mount that is attached nowhere: made here, where no id map stands
     /// in the way of its path, unless hooks of the child have a say in what is found.
-    fn rootfs_tree(&self) -> Result<Option<OwnedFd>> {
+    fn rootfs_tree(&self) -> Result<Option<Mounted>> {
         let Some(rootfs) = &self.plan.rootfs else { return Ok(None) };
         if let Storage::Overlay { upper, work, .. } = &rootfs.storage {
             for dir in [upper, work] {
@@ -335,7 +342,8 @@ impl Monitor<'_> {
         // Layers with an id map wait for the user namespace.
         let later = rootfs.idmap.is_some() && matches!(rootfs.storage, Storage::Overlay { .. });
         let privileged = rustix::process::geteuid().is_root();
-        if later || !privileged || !self.plan.hooks(HookType::PreMount).is_empty() {
+        let hooks_first = !self.plan.hooks(HookType::PreMount).is_empty() && !rootfs.storage.needs_mounting();
+        if later || !privileged || hooks_first {
             return Ok(None);
         }
         tree::make(rootfs).map(Some).map_err(|e| e.during("mount rootfs"))
@@ -412,6 +420,7 @@ impl Monitor<'_> {
         };
         logged(hooks.run(HookType::Stop, self.plan.hooks(HookType::Stop), &namespaces));
         self.remove_payload(&payload);
+        self.connection = None;
         if reboot {
             self.publisher.state(State::Stopped);
             self.clients.notify(&name, State::Stopped);
@@ -442,7 +451,10 @@ impl Monitor<'_> {
         }
         if self.plan.values.ephemeral
             && let Err(e) = with_ids_of(&self.plan.identity, || {
-                crate::storage::remove_directory(&self.plan.directory(), true)
+                let place = (self.plan.lxcpath.clone(), self.plan.name.clone());
+                let rootfs = self.plan.rootfs.as_ref().filter(|_| self.plan.values.rootfs.managed);
+                let storage = rootfs.map(|rootfs| &rootfs.storage);
+                crate::storage::owned::remove(&place, storage)
             })
         {
             ::log::error!("remove the ephemeral container: {e}");

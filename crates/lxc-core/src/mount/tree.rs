@@ -5,20 +5,17 @@ use std::path::Path;
 
 use lxc_config::mount_entry as m;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::{MountPlan, RootfsPlan, Storage};
+use crate::storage::{self, CLONE_ALL, Mounted, overlay};
 
 /// Makes the mount, attached nowhere yet.
-pub fn make(plan: &RootfsPlan) -> Result<OwnedFd> {
-    let tree = match &plan.storage {
-        Storage::Dir(path) => clone_tree(path)?,
-        Storage::Overlay { lower, upper, work } => overlay(lower, upper, work, &plan.options.data)?,
-    };
-    apply_options(tree, plan)
+pub fn make(plan: &RootfsPlan) -> Result<Mounted> {
+    let mounted = storage::backend(plan.storage.kind()).mount(&plan.storage, &plan.options.data)?;
+    let tree = apply_options(mounted.tree, plan)?;
+    Ok(Mounted { tree, ..mounted })
 }
 
 /// The directories of a root file system, found by somebody who may pass where its root may not.
@@ -32,11 +29,12 @@ pub fn find(plan: &RootfsPlan) -> Result<Found> {
         rustix::fs::open(path, flags, Mode::empty()).doing(|| format!("open {}", path.display()))
     };
     let found = match &plan.storage {
-        Storage::Dir(path) => vec![open(path)?],
+        Storage::Dir(path) | Storage::Btrfs(path) => vec![open(path)?],
         Storage::Overlay { lower, upper, work } => {
             let all = lower.iter().chain([upper, work]);
             all.map(|path| open(path)).collect::<Result<_>>()?
         }
+        other => return Err(Error::unsupported(format!("{other}: only root mounts it"))),
     };
     Ok(Found(found))
 }
@@ -44,7 +42,7 @@ pub fn find(plan: &RootfsPlan) -> Result<Found> {
 /// Makes the mount of directories that were found, in the mount namespace in which they were.
 pub fn make_of(plan: &RootfsPlan, found: &Found) -> Result<OwnedFd> {
     let tree = match (&plan.storage, &*found.0) {
-        (Storage::Dir(path), [dir]) => {
+        (Storage::Dir(path) | Storage::Btrfs(path), [dir]) => {
             let flags = CLONE_ALL | OpenTreeFlags::AT_EMPTY_PATH;
             rustix::mount::open_tree(dir, "", flags)
                 .doing(|| format!("clone the mount of {}", path.display()))?
@@ -52,7 +50,7 @@ pub fn make_of(plan: &RootfsPlan, found: &Found) -> Result<OwnedFd> {
         (_, [lower @ .., upper, work]) => {
             let path = |fd: &OwnedFd| std::path::PathBuf::from(crate::rootfs::fd_path(fd.as_fd()));
             let lower: Vec<_> = lower.iter().map(path).collect();
-            overlay(&lower, &path(upper), &path(work), &plan.options.data)?
+            overlay::mount(&lower, &path(upper), &path(work), &plan.options.data)?
         }
         _ => return Err(Error::invalid("the root file system has no directory")),
     };
@@ -90,15 +88,6 @@ fn attributes(flags: u64) -> u64 {
     .fold(0, |all, (_, attribute)| all | attribute)
 }
 
-/// Of a mount, with what is mounted below it.
-const CLONE_ALL: OpenTreeFlags =
-    OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC).union(OpenTreeFlags::AT_RECURSIVE);
-
-/// A detached copy of a directory's mount, with what is mounted below it.
-pub fn clone_tree(path: &Path) -> Result<OwnedFd> {
-    rustix::mount::open_tree(CWD, path, CLONE_ALL).doing(|| format!("clone the mount of {}", path.display()))
-}
-
 /// What a mount entry with `idmap=` shows, attached nowhere yet: a copy of the source's mount with the flags of the
 /// entry and the id map of a user namespace.
 pub fn entry(plan: &MountPlan, user_namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -118,58 +107,6 @@ pub fn entry(plan: &MountPlan, user_namespace: BorrowedFd<'_>) -> Result<OwnedFd
             .doing(|| format!("change the flags of {}", plan.source))?;
     }
     Ok(tree)
-}
-
-/// Longest string that fsconfig(2) takes.
-const MAX_STRING: usize = 255;
-
-/// Overlay layers are separated by colons.
-fn escape(path: &Path) -> String {
-    path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
-}
-
-/// An overlay mount (kernel: Documentation/filesystems/overlayfs.rst). `data`: its own options.
-fn overlay(lower: &[std::path::PathBuf], upper: &Path, work: &Path, data: &str) -> Result<OwnedFd> {
-    let what = || format!("mount overlay of {} with upper {}", lower[0].display(), upper.display());
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).doing(what)?;
-    let set = |key: &str, value: &str| {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), key, value)
-            .doing(|| format!("{}: option {key}={value}", what()))
-    };
-    // Paths that are too long for a string are named by descriptors.
-    let mut held: Vec<OwnedFd> = Vec::new();
-    let mut short = |path: &Path| -> Result<String> {
-        let text = escape(path);
-        if text.len() <= MAX_STRING {
-            return Ok(text);
-        }
-        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .doing(|| format!("open {}", path.display()))?;
-        let text = crate::rootfs::fd_path(fd.as_fd());
-        held.push(fd);
-        Ok(text)
-    };
-    let layers = lower.iter().map(|l| short(l)).collect::<Result<Vec<_>>>()?;
-    let (upper, work) = (short(upper)?, short(work)?);
-    set("source", "overlay")?;
-    let joined = layers.join(":");
-    if joined.len() <= MAX_STRING {
-        set("lowerdir", &joined)?;
-    } else {
-        // One by one: kernel 6.8.
-        layers.iter().try_for_each(|l| set("lowerdir+", l))?;
-    }
-    set("upperdir", &upper)?;
-    set("workdir", &work)?;
-    for option in data.split(',').filter(|o| !o.is_empty()) {
-        match option.split_once('=') {
-            Some((key, value)) => set(key, value)?,
-            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), option)
-                .doing(|| format!("{}: option {option}", what()))?,
-        }
-    }
-    rustix::mount::fsconfig_create(fs.as_fd()).doing(what)?;
-    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).doing(what)
 }
 
 /// An overlay whose lower layers are seen through a user namespace's id map: ids on disk there are
@@ -202,7 +139,7 @@ pub fn idmapped_overlay(plan: &RootfsPlan, user_namespace: BorrowedFd<'_>) -> Re
             attach(tree.as_fd(), &place)?;
             places.push(place);
         }
-        apply_options(overlay(&places, upper, work, &plan.options.data)?, plan)
+        apply_options(overlay::mount(&places, upper, work, &plan.options.data)?, plan)
     };
     std::thread::scope(|scope| {
         scope

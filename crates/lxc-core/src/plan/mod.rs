@@ -13,6 +13,7 @@ pub mod limits;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
+pub mod storage;
 pub mod subordinate;
 
 use std::ffi::CString;
@@ -27,8 +28,9 @@ pub use environment::Environment;
 pub use host::Host;
 pub use identity::Identity;
 pub use label::LabelPlan;
-pub use mounts::{MountPlan, RootfsPlan, Storage};
+pub use mounts::{MountPlan, RootfsPlan};
 pub use namespaces::Namespaces;
+pub use storage::{Storage, StorageKind};
 pub use subordinate::Subordinate;
 
 /// How the container is started.

@@ -5,24 +5,9 @@ use std::path::{Path, PathBuf};
 use lxc_config::Values;
 use lxc_config::mount_entry::{IdMapSource, MountEntry, MountOptions};
 
-use crate::error::{Doing, Error, Result};
+use super::storage::Storage;
+use crate::error::{Doing, Error, Kind, Result};
 use crate::paths;
-
-/// What the root file system is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Storage {
-    /// A directory (or btrfs subvolume).
-    Dir(PathBuf),
-    /// Layers.
-    Overlay {
-        /// Read-only layers, topmost first.
-        lower: Vec<PathBuf>,
-        /// Receives changes.
-        upper: PathBuf,
-        /// Empty directory beside it, for the kernel.
-        work: PathBuf,
-    },
-}
 
 /// The container's root file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,35 +26,24 @@ impl RootfsPlan {
     /// Reads `lxc.rootfs.*`; `None` without a path.
     pub fn resolve(values: &Values) -> Result<Option<RootfsPlan>> {
         let keys = &values.rootfs;
-        let Some(path) = &keys.path else { return Ok(None) };
-        let what = |text: &str| format!("lxc.rootfs.path = {path}: {text}");
-        let storage = match keys.kind.as_deref() {
-            None | Some("dir" | "btrfs") => Storage::Dir(PathBuf::from(path)),
-            Some("overlay" | "overlayfs") => overlay(path)?,
-            Some(kind @ ("zfs" | "lvm" | "loop" | "nbd" | "rbd")) => {
-                return Err(Error::unsupported(what(&format!(
-                    "storage of type {kind} is not supported by this version"
-                ))));
-            }
-            Some(kind) => {
-                return Err(Error::invalid(what(&format!("unknown storage type {kind:?}")))
-                    .with_hint("known types: dir overlay btrfs zfs lvm loop nbd rbd"));
-            }
-        };
+        let Some(storage) = Storage::of(values)? else { return Ok(None) };
+        let what = || format!("lxc.rootfs.path = {storage}");
         let directories: Vec<&Path> = match &storage {
-            Storage::Dir(dir) => vec![dir],
+            Storage::Dir(dir) | Storage::Btrfs(dir) => vec![dir],
             Storage::Overlay { lower, .. } => lower.iter().map(PathBuf::as_path).collect(),
+            _ => Vec::new(),
         };
         for dir in directories {
-            let meta = std::fs::metadata(dir).doing(|| what("look at the root file system"))?;
-            if meta.is_file() && keys.kind.is_none() {
-                return Err(Error::unsupported(what(
-                    "storage of type loop is not supported by this version",
-                )));
-            }
+            let meta = std::fs::metadata(dir).doing(|| what() + ": look at the root file system")?;
             if !meta.is_dir() {
-                return Err(Error::os(what("open the root file system"), lxc_sys::Errno::NOTDIR));
+                return Err(Error::os(what() + ": open the root file system", lxc_sys::Errno::NOTDIR));
             }
+        }
+        if storage.needs_mounting() && !rustix::process::geteuid().is_root() {
+            return Err(Error::new(
+                Kind::Denied,
+                format!("{}: only root mounts storage of type {}", what(), storage.kind()),
+            ));
         }
         let options = MountOptions::parse(keys.options.as_deref().unwrap_or(""))
             .map_err(|e| Error::invalid(format!("lxc.rootfs.options: {e}")))?;
@@ -82,7 +56,7 @@ impl RootfsPlan {
                 "lxc.rootfs.options: the layers of an overlay take idmap=container only",
             ));
         }
-        if matches!(storage, Storage::Dir(_)) && !options.data.is_empty() {
+        if storage.directory().is_some() && !options.data.is_empty() {
             return Err(Error::invalid(format!(
                 "lxc.rootfs.options: {} is no option of a directory's mount",
                 options.data
@@ -104,25 +78,6 @@ fn check_idmap(idmap: Option<&IdMapSource>, values: &Values) -> Result<()> {
             .map(drop),
         _ => Ok(()),
     }
-}
-
-/// `/lower[:/lower2…]:/upper`; the work directory is beside the upper one.
-fn overlay(path: &str) -> Result<Storage> {
-    let bad = || {
-        Error::invalid(format!("lxc.rootfs.path = overlay:{path}: expected overlay:/LOWER[:/LOWER…]:/UPPER"))
-    };
-    let (lower, upper) = path.rsplit_once(":/").ok_or_else(bad)?;
-    let upper = PathBuf::from(format!("/{upper}"));
-    let lower: Vec<PathBuf> = lower
-        .split(":/")
-        .enumerate()
-        .map(|(i, l)| PathBuf::from(if i == 0 { l.to_string() } else { format!("/{l}") }))
-        .collect();
-    if lower.iter().any(|l| !l.is_absolute()) {
-        return Err(bad());
-    }
-    let work = upper.parent().ok_or_else(bad)?.join("work");
-    Ok(Storage::Overlay { lower, upper, work })
 }
 
 /// One mount of fstab or `lxc.mount.entry`.
@@ -232,20 +187,4 @@ fn place_entry(
         fstype: entry.fstype,
         options: entry.options,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn overlays() {
-        let Storage::Overlay { lower, upper, work } = overlay("/a:/b:/c/delta").expect("an overlay") else {
-            panic!("not an overlay")
-        };
-        assert_eq!(lower, [Path::new("/a"), Path::new("/b")]);
-        assert_eq!((upper, work), ("/c/delta".into(), "/c/work".into()));
-        assert!(overlay("/a").is_err());
-        assert!(overlay("rel:/b").is_err());
-    }
 }

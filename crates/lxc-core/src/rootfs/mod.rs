@@ -94,6 +94,17 @@ impl Root {
         Ok(Root { fd, path: path.to_path_buf() })
     }
 
+    /// The root directory of a mount that need not be attached anywhere; `name` is for messages.
+    pub fn of(tree: OwnedFd, name: &str) -> Root {
+        Root { fd: tree, path: PathBuf::from(name) }
+    }
+
+    /// Whether `path` names a regular file below the root.
+    pub fn is_file(&self, path: impl AsRef<Path>) -> bool {
+        let kind = |fd: OwnedFd| rustix::fs::fstat(fd).map(|s| FileType::from_raw_mode(s.st_mode));
+        self.find(path).and_then(kind).is_ok_and(|kind| kind == FileType::RegularFile)
+    }
+
     /// A directory below as a root of its own: its paths are looked up from there and do not lead out of it.
     pub fn below(&self, path: &str) -> Result<Root> {
         let fd = self.make_dir(path, 0o755)?;

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use lxc_sys::clone::{Cloned, SingleThreaded, clone3, exit_now};
-use rustix::process::{WaitId, WaitIdOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::channel::{self, Message};
 use super::finish;
@@ -23,6 +23,7 @@ pub fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) 
     if identity.is_some() {
         flags |= libc::CLONE_NEWUSER as u64;
     }
+    let parent = Some(rustix::process::getpid());
     let cloned = SingleThreaded::check()
         .and_then(|alone| clone3(alone, flags, None))
         .doing(|| "make a process of its own")?;
@@ -33,6 +34,12 @@ pub fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) 
                 if let Some(identity) = identity {
                     theirs.receive()?;
                     finish::set_ids(identity.setup_uid, identity.setup_gid, Some(&[]))?;
+                }
+                // Not before: a change of ids clears it. Whoever waits for the work may be gone by now.
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                    .doing(|| "be killed with the caller")?;
+                if rustix::process::getppid() != parent {
+                    return Err(Error::new(Kind::Failed, "the caller is gone"));
                 }
                 pivot::isolate()?;
                 work()

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use lxc_sys::Errno;
+use lxc_sys::{Errno, btrfs};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use crate::error::{Doing, Error, Result};
@@ -25,9 +25,22 @@ pub fn remove_directory_except(path: &Path, missing_is_fine: bool, keep: &[&str]
         Err(e) => return Err(Error::os(what(), e)),
     };
     refuse_mounts(path)?;
+    if keep.is_empty() && destroy_subvolume(&dir, path) {
+        return Ok(());
+    }
     let kept = empty(&dir, path, keep)?;
     drop(dir);
     if kept { Ok(()) } else { rustix::fs::rmdir(path).doing(what) }
+}
+
+/// Removes a directory that is a subvolume without others inside.
+fn destroy_subvolume(dir: &OwnedFd, path: &Path) -> bool {
+    let Some((parent, name)) = path.parent().zip(path.file_name()) else { return false };
+    let Ok(name) = std::ffi::CString::new(name.as_encoded_bytes()) else { return false };
+    btrfs::is_subvolume(dir.as_fd()).unwrap_or(false)
+        && open_dir(rustix::fs::CWD, parent)
+            .and_then(|parent| btrfs::destroy_subvolume(parent.as_fd(), &name))
+            .is_ok()
 }
 
 /// Refuses a directory below which something is mounted.
@@ -105,6 +118,13 @@ fn empty(dir: &OwnedFd, path: &Path, keep: &[&str]) -> Result<bool> {
             }
             Err(e) => return Err(Error::os(what(), e)),
         };
+        if btrfs::is_subvolume(sub.as_fd()).unwrap_or(false) {
+            match btrfs::destroy_subvolume(dir.as_fd(), &name) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                // There are others inside, or an ordinary user may not: an empty one goes like a directory.
+                Err(e) => log::debug!("{}: {e}: removing it file by file", what()),
+            }
+        }
         empty(&sub, &below, &[])?;
         drop(sub);
         match rustix::fs::unlinkat(dir, &*name, AtFlags::REMOVEDIR) {

@@ -315,7 +315,7 @@ pub fn mount_rootfs(child: &mut Child<'_>) -> Result<()> {
         Some(tree) => tree,
         None => match child.found.take() {
             Some(found) => tree::make_of(plan, &found)?,
-            None => tree::make(plan)?,
+            None => tree::make(plan)?.tree,
         },
     };
     tree::attach(tree.as_fd(), &plan.mount)?;

@@ -1,0 +1,186 @@
+//! A container in the making: its directory, and the mark in it that says so.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::lock::{self, Creation, Partial, Record};
+use crate::plan::{Identity, Storage, Subordinate};
+use crate::spawn::isolated::with_ids_of;
+use crate::storage::dependents::Place;
+use crate::storage::{owned, remove_directory};
+
+/// Until it is completed everything in it is removed again, whatever happens: by [`Making::undo`], or by the next
+/// command that finds the mark without its lock.
+pub(super) struct Making {
+    pub(super) place: Place,
+    pub(super) directory: PathBuf,
+    pub(super) identity: Identity,
+    partial: Partial,
+    /// A root file system was in the directory before.
+    had_rootfs: bool,
+    /// The directory of containers was made for it.
+    made_lxcpath: bool,
+}
+
+impl Making {
+    /// Makes the directory, after it has removed what is left of one that was interrupted.
+    pub(super) fn begin(lxcpath: &Path, name: &str, identity: Identity) -> Result<Making> {
+        let place = (lxcpath.to_path_buf(), name.to_string());
+        let directory = lxcpath.join(name);
+        let made_lxcpath = !lxcpath.exists();
+        std::fs::create_dir_all(lxcpath).doing(|| format!("create {}", lxcpath.display()))?;
+        match lock::creation(&directory)? {
+            Creation::Ongoing => {
+                return Err(Error::invalid(format!("{name} is being created by another process")));
+            }
+            Creation::Incomplete => with_ids_of(&identity, || owned::remove_incomplete(&place))
+                .doing(|| "remove the remains of an interrupted creation")?,
+            Creation::Complete => {}
+        }
+        let partial = make_directory(&directory)?;
+        let had_rootfs = directory.join("rootfs").exists();
+        let making = Making { place, directory, identity, partial, had_rootfs, made_lxcpath };
+        if had_rootfs {
+            making.partial.record(&Record { storage: None, keeps_rootfs: true })?;
+        }
+        Ok(making)
+    }
+
+    /// Writes down what storage is going to be made. What is there already stays, whatever becomes of the container.
+    pub(super) fn record(&self, storage: &Storage) -> Result<()> {
+        let is_there = match storage {
+            Storage::Overlay { lower, .. } => lower.iter().any(|l| *l == self.directory.join("rootfs")),
+            other => other.directory().is_some_and(Path::exists),
+        };
+        if is_there && (self.had_rootfs || storage.directory().is_some()) {
+            return Ok(());
+        }
+        self.partial.record(&Record { storage: Some(storage.to_string()), keeps_rootfs: self.had_rootfs })
+    }
+
+    /// The container is complete, also after power has failed.
+    pub(super) fn complete(self) -> Result<()> {
+        let what = || format!("write {} to disk", self.directory.display());
+        for path in [self.directory.join("config"), self.directory.clone()] {
+            match std::fs::File::open(&path) {
+                Ok(file) => file.sync_all().doing(what)?,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e).doing(what),
+            }
+        }
+        self.partial.complete()
+    }
+
+    /// Removes everything that was made.
+    pub(super) fn undo(self) {
+        let remove = || owned::remove_remains(&self.place, &self.partial);
+        if let Err(e) = with_ids_of(&self.identity, remove) {
+            log::warn!("{e}");
+        }
+        if self.made_lxcpath {
+            // Unless another one is in it by now.
+            let _ = std::fs::remove_dir(&self.place.0);
+        }
+    }
+}
+
+/// Whose files a container's are.
+///
+/// # Errors
+/// The caller is an ordinary user, and may not have what is mapped.
+pub(super) fn identity_for_files(values: &lxc_config::Values) -> Result<Identity> {
+    let identity = Identity::resolve(values)?;
+    if !rustix::process::geteuid().is_root() {
+        let given = Subordinate::of_caller();
+        if !identity.is_mapped() {
+            return Err(given.nothing_mapped());
+        }
+        given.check(&identity)?;
+    }
+    Ok(identity)
+}
+
+/// The container's directory, with the mark in it: its group may write, others have no business there. It gets its name
+/// when the mark is there; a kill leaves nothing that is not known for what it is.
+fn make_directory(directory: &Path) -> Result<Partial> {
+    if directory.is_dir() {
+        return lock::begin_creation(directory);
+    }
+    let what = || format!("create {}", directory.display());
+    let new = unnamed(directory);
+    match std::fs::DirBuilder::new().mode(0o770).create(&new) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            if lock::creation(&new)? == Creation::Ongoing {
+                return Err(Error::invalid(format!(
+                    "{} is being created by another process",
+                    directory.display()
+                )));
+            }
+            remove_directory(&new, true)?;
+            std::fs::DirBuilder::new().mode(0o770).create(&new).doing(what)?;
+        }
+        made => made.doing(what)?,
+    }
+    // Whatever the caller's mask says.
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o770)).doing(what)?;
+    let partial = lock::begin_creation(&new)?;
+    rustix::fs::renameat_with(CWD, &new, CWD, directory, RenameFlags::NOREPLACE)
+        .doing(what)
+        .inspect_err(|_| drop(remove_directory(&new, true)))?;
+    Ok(partial.moved_to(directory))
+}
+
+/// What a directory is called until the mark is in it.
+fn unnamed(directory: &Path) -> PathBuf {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    directory.with_file_name(format!(".{name}{UNNAMED}"))
+}
+
+/// How directories end that never got their name.
+pub(crate) const UNNAMED: &str = ".new";
+
+/// Gives a path to the container's root, so that it can be reached from its user namespace. An ordinary user's files
+/// can be, by whoever is root where the user's own ids are mapped as well.
+pub(super) fn own(path: &Path, identity: &Identity) -> Result<()> {
+    if !identity.is_mapped() || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (uid, gid) = identity.host_owner();
+    lchown(path, Some(uid), Some(gid)).doing(|| format!("own {}", path.display()))
+}
+
+/// After the template: whoever has the container's ids must not be able to change its configuration,
+/// which names programs that the host's root runs.
+pub(super) fn take_back(directory: &Path, config: &Path, identity: &Identity) -> Result<()> {
+    if !identity.is_mapped() || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (_, gid) = identity.host_owner();
+    let_pass(directory, Some(0), gid)?;
+    lchown(config, Some(0), Some(0)).doing(|| format!("own {}", config.display()))
+}
+
+/// The container's root may pass through the directory, and nobody else: a program in it that runs with its owner's
+/// rights is out of reach.
+pub(super) fn let_pass(directory: &Path, uid: Option<u32>, gid: u32) -> Result<()> {
+    lchown(directory, uid, Some(gid)).doing(|| format!("own {}", directory.display()))?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o710))
+        .doing(|| format!("set the mode of {}", directory.display()))
+}
+
+/// What only root can make.
+pub(super) fn check_rights(storage: &Storage) -> Result<()> {
+    if rustix::process::geteuid().is_root() || !storage.needs_mounting() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Denied,
+        format!(
+            "{storage}: Unprivileged users can only create btrfs and directory-backed containers: nobody else may \
+             mount it"
+        ),
+    ))
+}

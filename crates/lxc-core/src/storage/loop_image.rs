@@ -1,0 +1,91 @@
+//! A file with a file system in it, by a loop device.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use lxc_sys::Errno;
+
+use super::{Backend, DEFAULT_SIZE, Mounted, Options, Target, block, wrong_kind};
+use crate::error::{Doing, Result};
+use crate::plan::Storage;
+
+pub(super) struct Loop;
+
+impl Backend for Loop {
+    fn place(&self, target: &Target<'_>) -> Result<Storage> {
+        Ok(Storage::Loop(target.directory.join("rootdev")))
+    }
+
+    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+        let Storage::Loop(image) = storage else { return Err(wrong_kind(storage)) };
+        make_image(image, options.size.unwrap_or(DEFAULT_SIZE))?;
+        block::make_file_system(image, options).inspect_err(|_| drop(std::fs::remove_file(image)))
+    }
+
+    fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted> {
+        let Storage::Loop(image) = storage else { return Err(wrong_kind(storage)) };
+        mount_image(image, data, true)
+    }
+
+    fn mount_read_only(&self, storage: &Storage) -> Result<Mounted> {
+        let Storage::Loop(image) = storage else { return Err(wrong_kind(storage)) };
+        match mount_image(image, "", false) {
+            // Its journal has to be written back first, by a mount like any other.
+            Err(e) if matches!(e.errno(), Some(Errno::ROFS | Errno::ACCESS)) => mount_image(image, "", true),
+            mounted => mounted,
+        }
+    }
+
+    fn destroy(&self, storage: &Storage) -> Result<()> {
+        let Storage::Loop(image) = storage else { return Err(wrong_kind(storage)) };
+        remove_image(image)
+    }
+
+    fn like(&self, storage: &Storage) -> Options {
+        let Storage::Loop(image) = storage else { return Options::default() };
+        like_image(image)
+    }
+}
+
+fn mount_image(image: &Path, data: &str, writable: bool) -> Result<Mounted> {
+    let what = || format!("open {}", image.display());
+    let opened = File::options().read(true).write(writable).open(image);
+    let (file, read_only) = match opened {
+        Err(e) if [Errno::ROFS, Errno::ACCESS].iter().any(|n| e.raw_os_error() == Some(n.raw_os_error())) => {
+            (File::open(image).doing(what)?, true)
+        }
+        opened => (opened.doing(what)?, !writable),
+    };
+    // Open until the mount holds it.
+    let (_device, path) = lxc_sys::loop_device::attach(file.as_fd(), read_only)
+        .doing(|| format!("find a loop device for {}", image.display()))?;
+    block::mount(&path, data, read_only).map(Mounted::from).map_err(|e| e.during(image.display().to_string()))
+}
+
+/// A file of some size without contents. One of that name is not touched.
+fn make_image(path: &Path, size: u64) -> Result<()> {
+    let what = || format!("create {}", path.display());
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path).doing(what)?;
+    file.set_len(size).doing(what)
+}
+
+/// Removes a file with an image; one that is gone already is no error.
+pub(super) fn remove_image(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).doing(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As large as it is, and with the same file system.
+fn like_image(path: &Path) -> Options {
+    Options {
+        size: std::fs::metadata(path).ok().map(|m| m.len()),
+        fstype: block::file_system(path).map(String::from),
+        ..Options::default()
+    }
+}

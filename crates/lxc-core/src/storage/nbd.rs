@@ -1,0 +1,108 @@
+//! Disk images in QEMU's formats, by network block devices (qemu-nbd(8)).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::loop_image::remove_image;
+use super::{Backend, DEFAULT_SIZE, Mounted, Options, Target, block, wrong_kind};
+use crate::error::{Error, Result};
+use crate::plan::Storage;
+use crate::program;
+
+pub(super) struct Nbd;
+
+/// The device of a partition comes a moment after that of the disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An image that is connected to a device; disconnected when this is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    device: PathBuf,
+}
+
+impl Connection {
+    fn of(image: &Path) -> Result<Connection> {
+        let devices = (0..).map(|n| format!("nbd{n}"));
+        let known = devices.take_while(|name| Path::new("/sys/block").join(name).exists());
+        let known: Vec<String> = known.collect();
+        if known.is_empty() {
+            return Err(Error::unsupported("this host has no network block devices")
+                .with_hint("modprobe nbd max_part=8 loads the kernel module"));
+        }
+        let image = image.display().to_string();
+        let mut last = Error::invalid("all network block devices are in use");
+        for name in known.iter().filter(|n| !Path::new("/sys/block").join(n).join("pid").exists()) {
+            let device = Path::new("/dev").join(name);
+            match program::run("qemu-nbd", &["-c", &device.display().to_string(), &image]) {
+                Ok(_) => return Ok(Connection { device }),
+                // Somebody else may have been faster.
+                Err(e) => last = e,
+            }
+        }
+        Err(last.during(format!("connect {image}")))
+    }
+
+    /// The block device of the disk or of a partition, when it is there.
+    fn device(&self, partition: Option<u8>) -> Result<PathBuf> {
+        let Some(number) = partition else { return Ok(self.device.clone()) };
+        let device = PathBuf::from(format!("{}p{number}", self.device.display()));
+        let begin = Instant::now();
+        while !device.exists() {
+            if begin.elapsed() > PATIENCE {
+                return Err(Error::invalid(format!("{} does not appear", device.display()))
+                    .with_hint("the image may have no such partition, or the module nbd no max_part"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(device)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Err(e) = program::run("qemu-nbd", &["-d", &self.device.display().to_string()]) {
+            log::error!("{e}");
+        }
+    }
+}
+
+impl Backend for Nbd {
+    fn place(&self, target: &Target<'_>) -> Result<Storage> {
+        Ok(Storage::Nbd { image: target.directory.join("rootdev"), partition: None })
+    }
+
+    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+        let Storage::Nbd { image, .. } = storage else { return Err(wrong_kind(storage)) };
+        let size = options.size.unwrap_or(DEFAULT_SIZE).to_string();
+        program::run("qemu-img", &["create", "-q", "-f", "qcow2", &image.display().to_string(), &size])?;
+        Connection::of(image)
+            .and_then(|connection| block::make_file_system(&connection.device, options))
+            .inspect_err(|_| drop(std::fs::remove_file(image)))
+    }
+
+    fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted> {
+        let Storage::Nbd { image, partition } = storage else { return Err(wrong_kind(storage)) };
+        let connection = Connection::of(image)?;
+        let device = connection.device(*partition)?;
+        let tree = block::mount(&device, data, false)?;
+        Ok(Mounted { tree, connection: Some(connection) })
+    }
+
+    fn destroy(&self, storage: &Storage) -> Result<()> {
+        let Storage::Nbd { image, .. } = storage else { return Err(wrong_kind(storage)) };
+        remove_image(image)
+    }
+
+    /// A new image that holds what changes against the source.
+    fn snapshot(&self, source: &Storage, new: &Storage, _: &Options) -> Result<()> {
+        let (Storage::Nbd { image: from, .. }, Storage::Nbd { image: to, .. }) = (source, new) else {
+            return Err(wrong_kind(new));
+        };
+        let described = program::run("qemu-img", &["info", "--output=json", &from.display().to_string()])?;
+        let format = described.split("\"format\": \"").nth(1).and_then(|rest| rest.split('"').next());
+        let format =
+            format.ok_or_else(|| Error::invalid(format!("{source}: qemu-img does not tell its format")))?;
+        let (from, to) = (from.display().to_string(), to.display().to_string());
+        program::run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", &from, "-F", format, &to]).map(drop)
+    }
+}

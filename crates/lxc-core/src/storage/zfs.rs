@@ -1,0 +1,88 @@
+//! Datasets of ZFS, by its program (zfs(8)).
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use super::{Backend, Mounted, Options, Target, block, wrong_kind};
+use crate::error::{Doing, Result};
+use crate::plan::Storage;
+use crate::{global, program};
+
+pub(super) struct Zfs;
+
+fn zfs(words: &[&str]) -> Result<String> {
+    program::run("zfs", words)
+}
+
+fn exists(dataset: &str) -> bool {
+    zfs(&["get", "-H", "-o", "name", "type", dataset]).is_ok_and(|name| name.trim() == dataset)
+}
+
+fn last(dataset: &str) -> &str {
+    dataset.rsplit('/').next().unwrap_or(dataset)
+}
+
+impl Backend for Zfs {
+    fn place(&self, target: &Target<'_>) -> Result<Storage> {
+        let global = global::load();
+        let configured = || global.get("lxc.bdev.zfs.root").flatten().unwrap_or("lxc").to_string();
+        let root = target.options.zfs_root.clone().unwrap_or_else(configured);
+        Ok(Storage::Zfs(format!("{root}/{}", target.name)))
+    }
+
+    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+        let Storage::Zfs(dataset) = storage else { return Err(wrong_kind(storage)) };
+        let place = mount_point(options);
+        zfs(&["create", "-o", &place, "-o", "canmount=noauto", "-p", dataset]).map(drop)
+    }
+
+    fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted> {
+        let Storage::Zfs(dataset) = storage else { return Err(wrong_kind(storage)) };
+        let what = || format!("mount zfs of {dataset}");
+        let fs = rustix::mount::fsopen("zfs", FsOpenFlags::FSOPEN_CLOEXEC).doing(what)?;
+        rustix::mount::fsconfig_set_string(fs.as_fd(), "source", dataset.as_str()).doing(what)?;
+        block::set_options(&fs, data)?;
+        block::set_options(&fs, &format!("zfsutil,mntpoint={dataset}"))?;
+        rustix::mount::fsconfig_create(fs.as_fd()).doing(what)?;
+        rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+            .doing(what)
+            .map(Mounted::from)
+    }
+
+    /// With the snapshot that it is a clone of, which was made for it.
+    fn destroy(&self, storage: &Storage) -> Result<()> {
+        let Storage::Zfs(dataset) = storage else { return Err(wrong_kind(storage)) };
+        if !exists(dataset) {
+            return Ok(());
+        }
+        let origin = zfs(&["get", "-H", "-o", "value", "origin", dataset])?;
+        zfs(&["destroy", "-r", dataset])?;
+        let of_it = |origin: &str| origin.split_once('@').is_some_and(|(_, name)| name == last(dataset));
+        match origin.trim() {
+            origin if of_it(origin) => zfs(&["destroy", "-r", origin]).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn snapshot(&self, source: &Storage, new: &Storage, options: &Options) -> Result<()> {
+        let (Storage::Zfs(from), Storage::Zfs(to)) = (source, new) else { return Err(wrong_kind(new)) };
+        let origin = format!("{from}@{}", last(to));
+        zfs(&["snapshot", "-r", &origin])?;
+        zfs(&["clone", "-p", "-o", "canmount=noauto", "-o", &mount_point(options), &origin, to])
+            .map(drop)
+            .inspect_err(|_| drop(zfs(&["destroy", "-r", &origin])))
+    }
+
+    fn like(&self, storage: &Storage) -> Options {
+        let Storage::Zfs(dataset) = storage else { return Options::default() };
+        let root = dataset.rsplit_once('/').map(|(root, _)| root.to_string());
+        Options { zfs_root: root, ..Options::default() }
+    }
+}
+
+/// Where the programs of ZFS would mount it.
+fn mount_point(options: &Options) -> String {
+    format!("mountpoint={}", options.dir.as_deref().unwrap_or(Path::new("none")).display())
+}
