@@ -19,6 +19,7 @@ mod gc;
 mod half_way;
 mod hooks;
 mod hostile;
+mod images;
 mod info;
 mod inside;
 mod interop;

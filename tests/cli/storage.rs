@@ -181,3 +181,154 @@ fn no_room() {
         assert!(free - disk.free() < 1 << 20, "{command} {arguments:?}: {free} bytes were free");
     }
 }
+
+/// What a test has made on the host, undone by a script when it ends.
+struct Undo(String);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("sh").args(["-c", &self.0]).status();
+    }
+}
+
+#[track_caller]
+fn sh(script: &str) -> String {
+    let output = std::process::Command::new("sh").args(["-ec", script]).output().expect("run sh");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_string()
+}
+
+/// Copies and snapshots of storage that is a block device. `lxc-snapshot` takes none of these.
+fn block_life(dir: &Lxcpath, kind: &str, create: &[&str], exists: impl Fn(&str) -> bool) {
+    let ours = Suite::ours();
+    let name = dir.name(kind);
+    let words = [&["-f", "/dev/null", "-t", "busybox", "-B", kind, "--fssize", "64M"], create].concat();
+    dir.run(&ours, "lxc-create", &name, &words).ok();
+    assert!(exists(&name), "{name}");
+    let boot = |name: &str, script: &str| {
+        dir.run(&ours, "lxc-start", name, &["-d", "-s", "lxc.apparmor.profile=unconfined"]).ok();
+        let said = dir.sh(&ours, name, script);
+        dir.kill(&ours, name);
+        dir.gone(&ours, name);
+        said
+    };
+    boot(&name, "echo one >/etc/marker");
+    let mut copies = Vec::new();
+    for options in [&[][..], &["-s"]] {
+        let copy = dir.name("copy");
+        dir.run(&ours, "lxc-copy", &name, &[&["-N", &copy], options].concat()).ok();
+        assert!(exists(&copy), "{copy}");
+        assert_eq!(boot(&copy, "cat /etc/marker; echo two >/etc/marker"), "one\n", "{options:?}");
+        copies.push(copy);
+    }
+    assert_eq!(boot(&name, "cat /etc/marker"), "one\n");
+    let renamed = dir.name("renamed");
+    dir.run(&ours, "lxc-copy", &copies[0], &["-R", "-N", &renamed]).ok();
+    assert_eq!(boot(&renamed, "cat /etc/marker; hostname"), format!("two\n{renamed}\n"));
+    // To a directory, and back.
+    let plain = dir.name("plain");
+    dir.run(&ours, "lxc-copy", &name, &["-N", &plain, "-B", "dir"]).ok();
+    let back = dir.name("back");
+    let size = ["-N", &back, "-B", kind, "-L", "64M"];
+    // The name of a volume group is not known in a directory.
+    if create.is_empty() {
+        dir.run(&ours, "lxc-copy", &plain, &size).ok();
+        assert_eq!(boot(&back, "cat /etc/marker"), "one\n");
+        dir.run(&ours, "lxc-destroy", &back, &[]).ok();
+    }
+    let refused = dir.run(&ours, "lxc-snapshot", &name, &[]).exits(1);
+    assert!(refused.stderr.contains("cannot be backed up"), "{refused}");
+    for gone in [&plain, &renamed, &copies[1], &name] {
+        dir.run(&ours, "lxc-destroy", gone, &[]).ok();
+    }
+    assert!(!exists(&name) && !exists(&copies[1]));
+    assert_eq!(dir.listing(), [] as [&str; 0]);
+}
+
+#[test]
+fn lvm() {
+    needs!(root, ours, program "busybox", program "lvcreate", device_mapper);
+    let dir = Lxcpath::new();
+    let vg = format!("lxt{}", std::process::id());
+    let image = dir.path().with_extension("pv");
+    let device = sh(&format!("truncate -s 1G {0} && losetup -f --show {0}", image.display()));
+    let _undo = Undo(format!("vgremove -ff -y {vg}; losetup -d {device}; rm -f {}", image.display()));
+    sh(&format!("vgcreate {vg} {device}"));
+    let exists = |name: &str| Path::new("/dev").join(&vg).join(name).exists();
+    block_life(&dir, "lvm", &["--vgname", &vg], exists);
+    sh(&format!("lvcreate -y -L 600M -T {vg}/pool"));
+    block_life(
+        &dir,
+        "lvm",
+        &["--vgname", &vg, "--thinpool", "pool", "--fstype", "xfs", "--fssize", "320M"],
+        exists,
+    );
+    // A volume that is none, and a size that there is no room for.
+    let ours = Suite::ours();
+    for options in [&["--vgname", "nothing"][..], &["--vgname", &vg, "--fssize", "90G", "--thinpool", "none"]]
+    {
+        let words = [&["-f", "/dev/null", "-t", "busybox", "-B", "lvm"], options].concat();
+        dir.run(&ours, "lxc-create", "none", &words).exits(1);
+        assert_eq!(dir.listing(), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn nbd() {
+    needs!(root, ours, program "busybox", program "qemu-nbd", nbd);
+    let dir = Lxcpath::new();
+    block_life(&dir, "nbd", &[], |name| dir.join(name).join("rootdev").exists());
+    let busy = std::fs::read_dir("/sys/block").unwrap().flatten();
+    let busy =
+        busy.filter(|d| d.file_name().to_string_lossy().starts_with("nbd") && d.path().join("pid").exists());
+    assert_eq!(busy.count(), 0, "an image is still connected");
+}
+
+/// A disk that cannot be read: the copy is refused, the source stays, and nothing is left.
+#[test]
+fn a_bad_disk() {
+    needs!(root, ours, program "dmsetup", program "python3", device_mapper, file_system "ext4");
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let dm = format!("lxtbad{}", std::process::id());
+    let image = dir.path().with_extension("disk");
+    let device = sh(&format!("truncate -s 64M {0} && losetup -f --show {0}", image.display()));
+    let disk = dir.join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let _undo = Undo(format!(
+        "umount {}; dmsetup remove --retry {dm}; losetup -d {device}; rm -f {}",
+        disk.display(),
+        image.display()
+    ));
+    sh(&format!(
+        "mkfs.ext4 -q {device}; echo 0 131072 linear {device} 0 | dmsetup create {dm}; mount /dev/mapper/{dm} {}",
+        disk.display()
+    ));
+    let name = dir.name("bad");
+    let source = dir.join(&name);
+    lxc_testkit::container::busybox_rootfs(&disk.join("rootfs"));
+    std::fs::write(disk.join("rootfs/large"), vec![7u8; 20 << 20]).unwrap();
+    std::fs::create_dir(&source).unwrap();
+    let config = format!("lxc.rootfs.path = dir:{}\nlxc.uts.name = {name}\n", disk.join("rootfs").display());
+    std::fs::write(source.join("config"), &config).unwrap();
+    // Everything of the file but its first pages is on bad blocks; what the kernel has in memory is forgotten.
+    let first = sh(&format!(
+        "sync; filefrag -v {} | awk '$1 == \"0:\" {{print $4}}' | tr -d .:",
+        disk.join("rootfs/large").display()
+    ));
+    let first: u64 = first.parse::<u64>().expect("a block") * 8 + 2048;
+    let end = first + 8192;
+    sh(&format!(
+        "umount {0}; printf '0 {first} linear {device} 0\\n{first} 8192 error\\n{end} {rest} linear {device} {end}\\n' | \
+         dmsetup reload {dm}; dmsetup resume {dm}; mount -o ro /dev/mapper/{dm} {0}; echo 3 >/proc/sys/vm/drop_caches",
+        disk.display(),
+        rest = 131_072 - end
+    ));
+    let copy = dir.name("copy");
+    for (command, arguments) in [("lxc-copy", &["-N", &*copy][..]), ("lxc-snapshot", &[])] {
+        let output = dir.run(&ours, command, &name, arguments).exits(1);
+        assert!(output.stderr.contains("Input/output error") && output.stderr.contains("large"), "{output}");
+        assert_eq!(dir.listing(), [name.as_str(), "disk"], "{command}");
+        assert_eq!(std::fs::read_to_string(source.join("config")).unwrap(), config);
+        assert_eq!(std::fs::read_dir(&source).unwrap().count(), 1, "{command}");
+    }
+}

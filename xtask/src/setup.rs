@@ -25,17 +25,22 @@ const TESTS: &[&str] = &[
     "busybox-static",
     "dnsmasq-base",
     "e2fsprogs",
+    "gnupg",
+    "gpgv",
     "iproute2",
     "iptables",
     "lxc",
     "lxc-templates",
     "mmdebstrap",
     "nftables",
+    "openssl",
     "openvswitch-switch",
     "python3",
     "rsync",
+    "umoci",
     "util-linux",
     "xfsprogs",
+    "xz-utils",
 ];
 const VM: &[&str] =
     &["e2fsprogs", "mmdebstrap", "qemu-system-x86", "qemu-utils", "tar", "util-linux", "xz-utils"];

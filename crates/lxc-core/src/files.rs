@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation};
 
@@ -79,18 +79,26 @@ fn new_file(dir: &Path, name: &Path, mode: u32) -> std::io::Result<File> {
 
 /// Removes new files that nobody has locked: whoever made them was killed.
 fn remove_abandoned(dir: &Path, prefix: &str) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let file_name = entry.file_name();
-        let pid = file_name.to_str().and_then(|n| n.strip_prefix(prefix));
-        if !pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit())) {
-            continue;
-        }
-        let abandoned = File::open(entry.path())
-            .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
-        if abandoned {
-            let _ = std::fs::remove_file(entry.path());
-        }
+    for path in abandoned(dir, prefix) {
+        let _ = std::fs::remove_file(path);
     }
+}
+
+/// New files in a directory, of names that begin so, that nobody has locked.
+pub fn abandoned(dir: &Path, prefix: &str) -> Vec<PathBuf> {
+    let is_abandoned = |path: &Path| {
+        let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix(prefix));
+        let pid = name.and_then(|rest| rest.rsplit('.').next());
+        pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
+            && File::open(path)
+                .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+    };
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_file()))
+        .map(|e| e.path())
+        .filter(|p| is_abandoned(p))
+        .collect()
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(ordinary_user)`: ids can be mapped for an [`OrdinaryUser`](crate::OrdinaryUser);
 /// * `needs!(apparmor)`: AppArmor is enabled;
 /// * `needs!(file_system "btrfs")`: the kernel has it, and there is a program that makes it;
+/// * `needs!(device_mapper)`: the kernel has the device mapper;
+/// * `needs!(nbd)`: the kernel has network block devices;
 /// * `needs!(device "macvlan")`: the kernel makes network devices that `ip link add … type` knows by this.
 ///
 /// Several may be given, separated by commas.
@@ -79,6 +81,18 @@ pub fn file_system(kind: &str) -> Reason {
         known || std::process::Command::new("modprobe").arg(kind).status().is_ok_and(|s| s.success());
     let makes = kind == "tmpfs" || in_path(&format!("mkfs.{kind}")).is_some();
     (loaded && makes).then_some(()).ok_or(format!("needs file systems of type {kind}, and mkfs.{kind}"))
+}
+
+/// See [`needs!`].
+pub fn device_mapper() -> Reason {
+    Path::new("/dev/mapper/control").exists().then_some(()).ok_or("needs the device mapper".into())
+}
+
+/// See [`needs!`].
+pub fn nbd() -> Reason {
+    let load = || std::process::Command::new("modprobe").args(["nbd", "max_part=8"]).output();
+    let there = || Path::new("/sys/block/nbd0").exists();
+    (there() || (load().is_ok() && there())).then_some(()).ok_or("needs network block devices".into())
 }
 
 /// See [`needs!`]. The kernel need not have both kinds.

@@ -22,7 +22,7 @@ pub static COMMAND: Command = Command {
     takes_name: Name::Required,
     linked: true,
     details: "Makes the container's directory, its configuration from the default one or FILE, and its root file \
-              system by TEMPLATE: busybox and host are built in, none makes none, any other is a program lxc-NAME in \
+              system by TEMPLATE: busybox, download, host, local and oci are built in, none makes none, any other is a program lxc-NAME in \
               share/lxc/templates or an absolute path. What is after -- is for the template.\n\n\
               A creation that fails leaves nothing.",
     run,
@@ -134,9 +134,10 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         }
     }
     let arguments = context.words().to_vec();
-    let options = CreateOptions { template, arguments, kinds, storage, quiet: context.quiet };
+    let say = Some(say as fn(&str));
+    let options = CreateOptions { template, arguments, kinds, storage, quiet: context.quiet, say };
     match container.create(&options) {
-        Ok(()) => Ok(0),
+        Ok(_) => Ok(0),
         Err(e) if e.kind() == lxc_core::Kind::AlreadyRunning => Ok(context.fail(&e)),
         Err(e) => {
             context.report(&e);
@@ -144,4 +145,11 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             Ok(1)
         }
     }
+}
+
+/// What a template tells the user.
+fn say(text: &str) {
+    use std::io::Write;
+    // Nobody may be reading any more.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

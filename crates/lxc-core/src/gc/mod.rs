@@ -43,6 +43,8 @@ enum Thing {
     Creation { lxcpath: PathBuf, name: String },
     /// A container whose rename or restore was interrupted.
     Change { lxcpath: PathBuf, name: String },
+    /// A file that was to take the place of another.
+    File(PathBuf),
     /// A directory that was to become that of a container.
     Nameless(PathBuf),
     /// The directory of an `lxc run`.
@@ -61,8 +63,8 @@ enum Thing {
 
 impl Leftover {
     /// What [`Leftover::kind`] says.
-    pub const KINDS: [&'static str; 9] =
-        ["cgroup", "change", "container", "directory", "fifo", "port", "profile", "service", "veth"];
+    pub const KINDS: [&'static str; 10] =
+        ["cgroup", "change", "container", "directory", "fifo", "file", "port", "profile", "service", "veth"];
 
     /// What it is, in a word.
     pub fn kind(&self) -> &'static str {
@@ -72,6 +74,7 @@ impl Leftover {
             Thing::Creation { .. } => "container",
             Thing::Nameless(_) | Thing::ThrowAway(_) => "directory",
             Thing::Fifo(_) => "fifo",
+            Thing::File(_) => "file",
             Thing::Pair(_) => "veth",
             Thing::Port(_) => "port",
             Thing::Profile(_) => "profile",
@@ -86,9 +89,11 @@ impl Leftover {
             Thing::Change { lxcpath, name } | Thing::Creation { lxcpath, name } => {
                 lxcpath.join(name).display().to_string()
             }
-            Thing::Nameless(path) | Thing::ThrowAway(path) | Thing::Fifo(path) | Thing::Profile(path) => {
-                path.display().to_string()
-            }
+            Thing::Nameless(path)
+            | Thing::ThrowAway(path)
+            | Thing::Fifo(path)
+            | Thing::File(path)
+            | Thing::Profile(path) => path.display().to_string(),
             Thing::Pair(veth) => veth.to_string(),
             Thing::Port(name) => name.clone(),
             Thing::Service => "lxc-net".into(),
@@ -109,6 +114,7 @@ impl Leftover {
             Thing::Nameless(_) => "the creation of a container was interrupted",
             Thing::ThrowAway(_) => "the lxc run that made it is gone",
             Thing::Fifo(_) => "no lxc-monitord reads it",
+            Thing::File(_) => "it was to take the place of another",
             Thing::Pair(_) => "both ends are on the host and connected to nothing",
             Thing::Port(_) => "it has no device",
             Thing::Profile(_) => "its container does not run",
@@ -135,6 +141,7 @@ impl Leftover {
                 std::fs::remove_file(path).doing(|| format!("remove {}", path.display()))
             }
             Thing::Fifo(_) => Ok(()),
+            Thing::File(path) => std::fs::remove_file(path).doing(|| format!("remove {}", path.display())),
             Thing::Pair(veth) => veth.remove(),
             Thing::Port(name) if openvswitch::ports_without_device().contains(name) => {
                 openvswitch::remove_port(name)
@@ -178,6 +185,8 @@ pub fn find(lxcpath: &Path) -> Result<Vec<Leftover>> {
         if container.is_unfinished() {
             out.push(of(Thing::Change { lxcpath: lxcpath.to_path_buf(), name: name.clone() }, &name));
         }
+        let files = crate::files::abandoned(&directory, ".");
+        out.extend(files.into_iter().map(|file| of(Thing::File(file), &name)));
         let snapshots = container.snapshots_path();
         for snapshot in discover::candidates(&snapshots)? {
             if lock::creation(&snapshots.join(&snapshot)).is_ok_and(|c| c == Creation::Incomplete) {

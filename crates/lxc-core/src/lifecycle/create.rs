@@ -15,7 +15,7 @@ use crate::mount::tree;
 use crate::plan::{Identity, Storage, StorageKind};
 use crate::spawn::isolated::isolated;
 use crate::storage::{self, Mounted, Target};
-use crate::template::{Request, Template};
+use crate::template::{Prepared, Request, Template};
 
 /// What is created.
 #[derive(Debug, Clone, Default)]
@@ -30,14 +30,17 @@ pub struct CreateOptions {
     pub storage: storage::Options,
     /// stdio of template programs is /dev/null.
     pub quiet: bool,
+    /// Shows the user what a template does.
+    pub say: Option<fn(&str)>,
 }
 
 impl Container {
-    /// Creates the container from the configuration loaded into this handle.
+    /// Creates the container from the configuration loaded into this handle. `false`: the template was only asked to
+    /// show something.
     ///
     /// # Errors
     /// Why not; nothing of it is left.
-    pub fn create(&mut self, options: &CreateOptions) -> Result<()> {
+    pub fn create(&mut self, options: &CreateOptions) -> Result<bool> {
         let creation = lock::creation(&self.directory())?;
         let identity = identity_for_files(&self.config.values)?;
         if options.template == Some(Template::Host) && !rustix::process::geteuid().is_root() {
@@ -49,9 +52,18 @@ impl Container {
         if self.config_path().exists() && creation == lock::Creation::Complete {
             return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
         }
+        let prepared = match &options.template {
+            Some(template) => template
+                .prepare(&self.request(options, &self.directory(), &options.arguments))
+                .map_err(|e| e.during("Failed to create container from template"))?,
+            None => Prepared::Nothing,
+        };
+        if matches!(prepared, Prepared::Shown) {
+            return Ok(false);
+        }
         let making = Making::begin(self.lxcpath(), self.name(), identity)?;
-        match self.fill(&making, options) {
-            Ok(()) => making.complete(),
+        match self.fill(&making, options, &prepared) {
+            Ok(()) => making.complete().map(|()| true),
             Err(e) => {
                 making.undo();
                 Err(e)
@@ -59,7 +71,25 @@ impl Container {
         }
     }
 
-    fn fill(&mut self, making: &Making, options: &CreateOptions) -> Result<()> {
+    /// What a template is told; where there is no root file system yet, of it only the directory of the container.
+    fn request<'a>(
+        &'a self,
+        options: &CreateOptions,
+        rootfs: &'a Path,
+        arguments: &'a [String],
+    ) -> Request<'a> {
+        Request {
+            name: self.name(),
+            path: rootfs,
+            rootfs,
+            arguments,
+            quiet: options.quiet,
+            mapped: !self.config.values.idmap.is_empty(),
+            say: options.say,
+        }
+    }
+
+    fn fill(&mut self, making: &Making, options: &CreateOptions, prepared: &Prepared) -> Result<()> {
         let (directory, identity) = (&making.directory, &making.identity);
         if let Some(template) = &options.template {
             if template.fills_rootfs() {
@@ -70,7 +100,7 @@ impl Container {
         self.save()?;
         own(&self.config_path(), identity)?;
         if let Some(template) = &options.template {
-            self.run_template(template, options, directory, identity)?;
+            self.run_template(template, options, prepared, directory, identity)?;
             self.finish_config(template, &options.arguments)?;
             take_back(directory, &self.config_path(), identity)?;
         }
@@ -113,6 +143,7 @@ impl Container {
         &self,
         template: &Template,
         options: &CreateOptions,
+        prepared: &Prepared,
         directory: &Path,
         identity: &Identity,
     ) -> Result<()> {
@@ -132,13 +163,7 @@ impl Container {
                 gid.to_string(),
             ]);
         }
-        let request = Request {
-            name: self.name(),
-            path: directory,
-            rootfs: &rootfs,
-            arguments: &arguments,
-            quiet: options.quiet,
-        };
+        let request = Request { path: directory, ..self.request(options, &rootfs, &arguments) };
         let config = self.config_path();
         let work = || -> Result<()> {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -149,7 +174,7 @@ impl Container {
                 lchown(&rootfs, Some(identity.setup_uid), Some(identity.setup_gid))
                     .doing(|| format!("own {}", rootfs.display()))?;
             }
-            if let Some(lines) = template.run(&request)? {
+            if let Some(lines) = template.run(&request, prepared)? {
                 use std::io::Write;
                 let mut file = std::fs::File::options()
                     .append(true)

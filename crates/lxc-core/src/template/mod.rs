@@ -4,8 +4,16 @@
 //! (spec: storage, section 8).
 
 pub mod busybox;
+pub mod compressed;
+pub mod download;
 pub mod external;
+pub mod fetch;
 pub mod host;
+pub mod image;
+pub mod local;
+pub mod oci;
+mod options;
+pub mod unpack;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +33,41 @@ pub struct Request<'a> {
     pub arguments: &'a [String],
     /// stdin, stdout and stderr of a program are /dev/null.
     pub quiet: bool,
+    /// The container has a user namespace.
+    pub mapped: bool,
+    /// Shows the user what is going on.
+    pub say: Option<fn(&str)>,
+}
+
+impl Request<'_> {
+    /// Tells the user something.
+    pub fn say(&self, text: &str) {
+        if let Some(say) = self.say.filter(|_| !self.quiet) {
+            say(text);
+        }
+    }
+}
+
+/// What a template has got ready with the caller's own rights, before there is a container.
+#[derive(Debug)]
+pub enum Prepared {
+    /// Nothing was to be done.
+    Nothing,
+    /// No container is wanted: what was asked for is shown.
+    Shown,
+    /// An image of LXC.
+    Image(image::Image),
+    /// An image of the Open Container Initiative.
+    Oci(Box<oci::Image>),
+}
+
+/// Where what was downloaded is kept.
+pub fn cache_dir() -> PathBuf {
+    match std::env::var_os("LXC_CACHE_PATH").filter(|p| !p.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None if rustix::process::geteuid().is_root() => Path::new(paths::LOCALSTATEDIR).join("cache/lxc"),
+        None => paths::home().join(".cache/lxc"),
+    }
 }
 
 /// A template.
@@ -32,6 +75,12 @@ pub struct Request<'a> {
 pub enum Template {
     /// A small system around one static program.
     Busybox,
+    /// An image of a public server.
+    Download,
+    /// Archives of this host.
+    Local,
+    /// An image of the Open Container Initiative.
+    Oci,
     /// An overlay of the host's own root file system.
     Host,
     /// A program.
@@ -39,7 +88,7 @@ pub enum Template {
 }
 
 /// Names of the built-in templates.
-pub const BUILT_IN: [&str; 2] = ["busybox", "host"];
+pub const BUILT_IN: [&str; 5] = ["busybox", "download", "host", "local", "oci"];
 
 impl Template {
     /// Finds a template by name or absolute path.
@@ -49,7 +98,10 @@ impl Template {
     pub fn find(name: &str) -> Result<Template> {
         match name {
             "busybox" => return Ok(Template::Busybox),
+            "download" => return Ok(Template::Download),
             "host" => return Ok(Template::Host),
+            "local" => return Ok(Template::Local),
+            "oci" => return Ok(Template::Oci),
             _ => {}
         }
         let executable = |p: &Path| rustix::fs::access(p, rustix::fs::Access::EXEC_OK).is_ok() && p.is_file();
@@ -82,7 +134,10 @@ impl Template {
     pub fn label(&self) -> String {
         match self {
             Template::Busybox => "busybox (built in)".to_string(),
+            Template::Download => "download (built in)".to_string(),
             Template::Host => "host (built in)".to_string(),
+            Template::Local => "local (built in)".to_string(),
+            Template::Oci => "oci (built in)".to_string(),
             Template::Program(path) => path.display().to_string(),
         }
     }
@@ -96,18 +151,42 @@ impl Template {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Template::Busybox => Some(busybox::HELP),
+            Template::Download => Some(download::HELP),
             Template::Host => Some(host::HELP),
+            Template::Local => Some(local::HELP),
+            Template::Oci => Some(oci::HELP),
             Template::Program(_) => None,
+        }
+    }
+
+    /// Gets ready what needs the caller's own rights: files, and what servers have.
+    ///
+    /// # Errors
+    /// The options are none, or something is not to be had.
+    pub fn prepare(&self, request: &Request<'_>) -> Result<Prepared> {
+        match self {
+            Template::Download => Ok(match download::prepare(request)? {
+                download::Outcome::Image(image) => Prepared::Image(image),
+                download::Outcome::Listed => Prepared::Shown,
+            }),
+            Template::Local => local::prepare(request).map(Prepared::Image),
+            Template::Oci => oci::prepare(request).map(|image| Prepared::Oci(Box::new(image))),
+            Template::Busybox | Template::Host | Template::Program(_) => Ok(Prepared::Nothing),
         }
     }
 
     /// Fills the root file system. Returns the lines to append to the configuration; a program
     /// appends its own.
-    pub fn run(&self, request: &Request<'_>) -> Result<Option<String>> {
-        match self {
-            Template::Busybox => busybox::run(request).map(Some),
-            Template::Host => host::run(request).map(Some),
-            Template::Program(program) => external::run(program, request, &[]).map(|()| None),
+    pub fn run(&self, request: &Request<'_>, prepared: &Prepared) -> Result<Option<String>> {
+        match (self, prepared) {
+            (_, Prepared::Image(image)) => image.fill(request, &mut |text| request.say(text)).map(Some),
+            (_, Prepared::Oci(image)) => image.fill(request).map(Some),
+            (Template::Busybox, _) => busybox::run(request).map(Some),
+            (Template::Host, _) => host::run(request).map(Some),
+            (Template::Program(program), _) => external::run(program, request, &[]).map(|()| None),
+            (Template::Download | Template::Local | Template::Oci, _) => {
+                Err(Error::invalid("the image was not got ready"))
+            }
         }
     }
 }
