@@ -349,6 +349,11 @@ pub(super) fn open_root(storage: &Storage) -> Result<(Root, Option<Connection>)>
     open_mounted(storage, |backend| backend.mount(storage, ""))
 }
 
+/// The same to read from.
+pub(super) fn open_to_read(storage: &Storage) -> Result<(Root, Option<Connection>)> {
+    open_mounted(storage, |backend| backend.mount_read_only(storage))
+}
+
 fn open_mounted(
     storage: &Storage,
     mount: impl FnOnce(&dyn Backend) -> Result<Mounted>,
@@ -364,7 +369,7 @@ fn open_mounted(
 
 /// Copies all files from one root file system to another, which is empty.
 fn copy_contents(source: &Storage, new: &Storage, options: &CopyOptions<'_>) -> Result<Copied> {
-    let (from, _from_connection) = open_mounted(source, |backend| backend.mount_read_only(source))?;
+    let (from, _from_connection) = open_to_read(source)?;
     let (to, _to_connection) = open_root(new)?;
     remove_lost_and_found(&to);
     let copied = copy_tree(from.fd(), to.fd(), options.allow_running, options.progress)
@@ -398,6 +403,53 @@ pub(super) fn set_hostname(root: &Root, name: &str) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Makes the storage and the configuration of a container that comes from elsewhere; its text is already what it shall
+/// be, but for the storage and, with `renamed`, the host name.
+pub(super) fn finish_new(
+    making: &Making,
+    text: &[u8],
+    name: &str,
+    kind: Option<StorageKind>,
+    wanted: &storage::Options,
+    renamed: bool,
+) -> Result<Storage> {
+    let backend = storage::backend(kind.unwrap_or(StorageKind::Dir));
+    let storage = backend.place(&Target { name, directory: &making.directory, options: wanted })?;
+    check_rights(&storage)?;
+    making.record(&storage)?;
+    with_ids_of(&making.identity, || backend.create(&storage, wanted))?;
+    let mut container = Container::without_config(name, &making.place.0)?;
+    let path = container.config_path();
+    container.config.load_text(text, &path, &Files).map_err(Error::from)?;
+    container.set("lxc.rootfs.path", &storage.to_string())?;
+    if renamed {
+        container.set("lxc.uts.name", name)?;
+    }
+    container.write_new()?;
+    own_root(&storage, &making.identity)?;
+    own(&making.directory, &making.identity)?;
+    take_back(&making.directory, &path, &making.identity)?;
+    Ok(storage)
+}
+
+/// Gives the root directory of storage to the container's root.
+fn own_root(storage: &Storage, identity: &Identity) -> Result<()> {
+    if !identity.is_mapped() {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return with_ids_of(identity, || {
+            let path = storage.directory().unwrap_or(Path::new("/"));
+            std::os::unix::fs::lchown(path, Some(identity.setup_uid), Some(identity.setup_gid))
+                .doing(|| format!("own {}", path.display()))
+        });
+    }
+    let (root, _held) = open_root(storage)?;
+    let (uid, gid) = identity.host_owner();
+    std::os::unix::fs::chown(crate::rootfs::fd_path(root.fd()), Some(uid), Some(gid))
+        .doing(|| format!("own {storage}"))
 }
 
 /// Whose files these are, for [`with_ids_of`].

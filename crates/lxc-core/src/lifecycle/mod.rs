@@ -1,11 +1,13 @@
 //! What is done with a container as a whole. Each file is one operation on [`crate::Container`].
 
+pub mod archive;
 pub mod autostart;
 pub mod configure;
 pub mod copy;
 pub mod create;
 pub mod destroy;
 pub mod devices;
+pub mod diff;
 pub mod discover;
 pub mod ephemeral;
 pub mod freeze;

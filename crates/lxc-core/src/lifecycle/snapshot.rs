@@ -151,7 +151,7 @@ impl Container {
         self.finish_restore()
     }
 
-    fn open_snapshot(&self, name: &str) -> Result<Container> {
+    pub(super) fn open_snapshot(&self, name: &str) -> Result<Container> {
         let lxcpath = self.snapshots_path();
         let snapshot = Container::open(name, &lxcpath)?;
         if snapshot.is_defined() {

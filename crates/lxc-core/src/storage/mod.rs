@@ -5,6 +5,7 @@
 
 mod block;
 mod btrfs;
+pub mod compare;
 pub mod copy;
 pub mod dependents;
 mod dir;

@@ -88,6 +88,19 @@ pub fn layers(lower: Vec<PathBuf>, directory: &Path) -> Storage {
     Storage::Overlay { lower, upper: own.join("delta"), work: own.join("work") }
 }
 
+/// The lower layers of an overlay alone, to read from.
+pub fn lower_only(lower: &[PathBuf]) -> Storage {
+    match lower {
+        [one] => Storage::Dir(one.clone()),
+        [first, rest @ ..] => {
+            // Read-only mounts take the upper layer for one more lower one.
+            let work = PathBuf::new();
+            Storage::Overlay { lower: rest.to_vec(), upper: first.clone(), work }
+        }
+        [] => Storage::Dir(PathBuf::new()),
+    }
+}
+
 /// Longest string that fsconfig(2) takes.
 const MAX_STRING: usize = 255;
 

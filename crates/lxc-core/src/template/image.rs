@@ -47,7 +47,7 @@ impl Image {
         let root = Root::open(request.rootfs)?;
         let excludes = self.file("excludes", user).unwrap_or_default();
         let excludes = excludes.lines().filter(|l| !l.trim().is_empty()).map(String::from).collect();
-        let mut options = Options { excludes, layer: false };
+        let mut options = Options { excludes, ..Options::default() };
         if self.without_dev {
             options.excludes.push("dev/*".into());
         }

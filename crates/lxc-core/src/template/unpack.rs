@@ -43,6 +43,10 @@ pub struct Options {
     pub excludes: Vec<String>,
     /// It is a layer above others: its whiteouts remove what is below, and members may lie behind links of lower layers.
     pub layer: bool,
+    /// Of the members only those below a directory, which is the root.
+    pub only_below: Option<PathBuf>,
+    /// Device nodes of all kinds are made: somebody who knows the archive has asked for it.
+    pub with_devices: bool,
 }
 
 /// Unpacks a stream, compressed or not.
@@ -127,7 +131,14 @@ impl Unpacking<'_> {
         if matches!(kind, EntryType::XGlobalHeader) {
             return Ok(());
         }
-        let Some(path) = plain(name)? else {
+        let mut path = plain(name)?;
+        if let Some(top) = &self.options.only_below {
+            match path.as_deref().map(|p| p.strip_prefix(top)) {
+                Some(Ok(below)) => path = Some(below.to_path_buf()).filter(|p| !p.as_os_str().is_empty()),
+                _ => return Ok(()),
+            }
+        }
+        let Some(path) = path else {
             // The root itself.
             if kind == EntryType::Directory {
                 let meta = meta(entry)?;
@@ -178,7 +189,11 @@ impl Unpacking<'_> {
                 let target =
                     entry.link_name_bytes().ok_or_else(|| Error::invalid("a link without target"))?;
                 let target = plain(Path::new(std::ffi::OsStr::from_bytes(&target)))?;
-                let target = target.ok_or_else(|| Error::invalid("a second name of the root"))?;
+                let mut target = target.ok_or_else(|| Error::invalid("a second name of the root"))?;
+                if let Some(top) = &self.options.only_below {
+                    let below = target.strip_prefix(top).map(Path::to_path_buf);
+                    target = below.map_err(|_| Error::invalid("a second name of a file outside"))?;
+                }
                 self.refuse_behind_links(&target)?;
                 let what = || format!("make it a second name of {}", target.display());
                 let holder = target.parent().unwrap_or(Path::new(""));
@@ -220,18 +235,20 @@ impl Unpacking<'_> {
         let (kind, device) = match kind {
             EntryType::Fifo => (FileType::Fifo, 0),
             EntryType::Char => (FileType::CharacterDevice, rustix::fs::makedev(major, minor)),
+            _ if self.options.with_devices => (FileType::BlockDevice, rustix::fs::makedev(major, minor)),
             _ => {
                 return Err(Error::invalid(format!(
                     "the block device {major}:{minor}: whoever has it has a disk of the host"
                 )));
             }
         };
-        let known = DEVICES.iter().any(|(m, minors)| *m == major && minors.contains(&minor));
+        let known = self.options.with_devices
+            || DEVICES.iter().any(|(m, minors)| *m == major && minors.contains(&minor));
         if kind == FileType::CharacterDevice && !known {
             return Err(Error::invalid(format!("the device {major}:{minor} is none that containers have")));
         }
         match rustix::fs::mknodat(parent, name, kind, Mode::RUSR | Mode::WUSR, device) {
-            Err(Errno::PERM) if kind == FileType::CharacterDevice => {
+            Err(Errno::PERM) if kind != FileType::Fifo => {
                 // Containers get their own /dev when they start.
                 self.skipped += 1;
                 Ok(false)
@@ -439,15 +456,20 @@ fn apply(file: BorrowedFd<'_>, meta: &Meta) -> Result<()> {
         .doing(what)
         .map_err(|e| explain_owner(e, meta))?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode)).doing(what)?;
+    set_xattrs(meta, |name, value| rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()))?;
+    let times = Timestamps { last_access: meta.mtime, last_modification: meta.mtime };
+    rustix::fs::futimens(file, &times).doing(what)
+}
+
+fn set_xattrs(meta: &Meta, set: impl Fn(&std::ffi::CStr, &[u8]) -> lxc_sys::Result<()>) -> Result<()> {
     for (name, value) in &meta.xattrs {
-        match rustix::fs::fsetxattr(file, name.as_c_str(), value, XattrFlags::empty()) {
+        match set(name, value) {
             // Labels of another host; and in a user namespace what is not given away.
             Err(Errno::OPNOTSUPP | Errno::PERM) if !name.to_bytes().starts_with(b"user.") => {}
             set => set.doing(|| format!("set its attribute {}", name.to_string_lossy()))?,
         }
     }
-    let times = Timestamps { last_access: meta.mtime, last_modification: meta.mtime };
-    rustix::fs::futimens(file, &times).doing(what)
+    Ok(())
 }
 
 /// The same for links and nodes, just made in a directory that nobody else gets at.
@@ -458,6 +480,12 @@ fn apply_by_name(parent: &OwnedFd, name: &std::ffi::OsStr, meta: &Meta, link: bo
     rustix::fs::chownat(parent, name, uid, gid, nofollow).doing(what).map_err(|e| explain_owner(e, meta))?;
     if !link {
         rustix::fs::chmodat(parent, name, Mode::from_raw_mode(meta.mode), AtFlags::empty()).doing(what)?;
+    }
+    if !meta.xattrs.is_empty() {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let named = rustix::fs::openat(parent, name, flags, Mode::empty()).doing(what)?;
+        let path = fd_path(named.as_fd());
+        set_xattrs(meta, |name, value| rustix::fs::setxattr(&*path, name, value, XattrFlags::empty()))?;
     }
     let times = Timestamps { last_access: meta.mtime, last_modification: meta.mtime };
     rustix::fs::utimensat(parent, name, &times, nofollow).doing(what)
