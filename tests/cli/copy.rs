@@ -39,7 +39,7 @@ fn shape(dir: &Lxcpath, source: &str, copy: &str) -> (Vec<String>, Vec<String>) 
 
 #[test]
 fn a_copy_is_the_peers() {
-    needs!(root, ours, peer, program "rsync");
+    needs!(root, ours, peer_copies);
     Suite::compare(|suite| {
         let dir = Lxcpath::new();
         let source = dir
@@ -206,7 +206,7 @@ fn names_are_written_inside() {
 
 #[test]
 fn clone_hooks_see_the_copy() {
-    needs!(root, ours);
+    needs!(root, ours, peer_copies);
     Suite::compare(|suite| {
         let dir = Lxcpath::new();
         let script = dir.host_script(
@@ -245,7 +245,7 @@ fn a_hook_that_fails_leaves_nothing() {
 
 #[test]
 fn another_name() {
-    needs!(root, ours);
+    needs!(root, ours, peer_copies);
     Suite::compare(|suite| {
         let dir = Lxcpath::new();
         let source = dir.busybox("old").quick().build();
@@ -327,7 +327,7 @@ fn in_memory() {
         let base = dir.busybox("mem").quick().build();
         std::fs::write(dir.join(&base).join("rootfs/etc/hostname"), "base\n").unwrap();
         let copy = dir.name("memcopy");
-        let output = dir.run(&suite, "lxc-copy", &base, &["-e", "-t", "-N", &copy]).ok();
+        let output = dir.run(&suite, "lxc-copy", &base, &["-e", "-t", "-N", &copy]).exits(0).stdout;
         assert!(output.contains("Container is placed on tmpfs."), "{suite}: {output}");
         let text = dir.sh(
             &suite,
@@ -335,7 +335,9 @@ fn in_memory() {
             "echo x >/etc/new; cat /etc/hostname; grep ' / ' /proc/mounts | cut -d' ' -f3",
         );
         assert_eq!(text, format!("{copy}\noverlay\n"), "{suite}");
-        assert!(!dir.join(&copy).join("overlay/delta/etc/new").exists(), "{suite}: it is not on disk");
+        // The peer's is on disk where AppArmor keeps its hook from mounting.
+        let on_disk = dir.join(&copy).join("overlay/delta/etc/new").exists();
+        assert!(!on_disk || suite.name == "peer", "{suite}: it is not on disk");
         dir.kill(&suite, &copy);
         eventually("it has gone", || !dir.join(&copy).exists());
     }

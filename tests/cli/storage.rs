@@ -300,7 +300,7 @@ fn a_bad_disk() {
         image.display()
     ));
     sh(&format!(
-        "mkfs.ext4 -q {device}; echo 0 131072 linear {device} 0 | dmsetup create {dm}; mount /dev/mapper/{dm} {}",
+        "mkfs.ext4 -q -b 4096 {device}; echo 0 131072 linear {device} 0 | dmsetup create {dm}; mount /dev/mapper/{dm} {}",
         disk.display()
     ));
     let name = dir.name("bad");

@@ -45,6 +45,60 @@ fn with_the_peer() {
     life(&Suite::peer(), &Suite::ours());
 }
 
+/// Copies, snapshots, an export and an import: with the container's ids, and nothing of them is left.
+#[test]
+fn copies_and_snapshots() {
+    needs!(root, ours, userns, ordinary_user);
+    let (user, ours) = (OrdinaryUser::new(), Suite::ours());
+    let run = |command: &str, name: &str, arguments: &str| user.run(&ours, command, name, arguments);
+    let boot = |name: &str, script: &str| {
+        run("lxc-start", name, "-d").ok();
+        let said = run("lxc-attach", name, &format!("-- sh -c '{script}'")).ok();
+        run("lxc-stop", name, "-k").ok();
+        said
+    };
+    let name = user.dir.name("source");
+    run("lxc-create", &name, "-t busybox").ok();
+    boot(&name, "echo one >/etc/marker");
+    let (copy, layers, renamed) = (user.dir.name("copy"), user.dir.name("layers"), user.dir.name("renamed"));
+    run("lxc-copy", &name, &format!("-N {copy}")).ok();
+    assert_eq!(boot(&copy, "cat /etc/marker; hostname; stat -c %u /etc/marker"), format!("one\n{copy}\n0\n"));
+    let meta = std::fs::metadata(user.dir.join(&copy).join("rootfs/etc/marker")).unwrap();
+    assert_eq!(meta.uid(), FIRST);
+    let own = std::fs::metadata(user.dir.join(&copy).join("config")).unwrap();
+    assert_eq!(own.uid(), UID, "the configuration is the user's own");
+    run("lxc-copy", &name, &format!("-s -N {layers}")).ok();
+    assert_eq!(
+        boot(
+            &layers,
+            "cat /etc/marker; rm -r /etc/init.d; mkdir /etc/init.d; echo two >/etc/marker; ls /etc/init.d"
+        ),
+        "one\n"
+    );
+    run("lxc-snapshot", &layers, "").ok();
+    assert_eq!(boot(&layers, "cat /etc/marker; ls /etc/init.d; echo three >/etc/marker"), "two\n");
+    run("lxc-snapshot", &layers, "-r snap0").ok();
+    assert_eq!(boot(&layers, "cat /etc/marker"), "two\n");
+    run("lxc-copy", &copy, &format!("-R -N {renamed}")).ok();
+    assert_eq!(boot(&renamed, "hostname"), format!("{renamed}\n"));
+    run("lxc-destroy", &renamed, "").ok();
+    let imported = user.dir.name("imported");
+    user.sh(
+        &ours,
+        &format!("cd $HOME && lxc export -P $P -n {name} && lxc import -P $P -n {imported} {name}.tar.zst"),
+    )
+    .ok();
+    assert_eq!(boot(&imported, "cat /etc/marker; stat -c %u /etc/marker"), "one\n0\n");
+    for gone in [&imported, &layers, &name] {
+        run("lxc-destroy", gone, "-s").ok();
+    }
+    for gone in [&imported, &layers, &name, &copy, &renamed] {
+        assert!(!user.dir.join(gone).exists(), "{gone}");
+    }
+    let refused = run("lxc-create", &name, "-t busybox -B loop").exits(1);
+    assert!(refused.stderr.contains("Unprivileged users can only create"), "{refused}");
+}
+
 /// Through a home that nobody else may enter, and by Debian's names of the commands.
 #[test]
 fn in_a_closed_home() {

@@ -19,6 +19,7 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(cgroup2 "memory")`: the host has cgroup v2 alone, with that controller; `needs!(cgroup2 "")` with
 ///   any;
 /// * `needs!(userns)`: user namespaces may be made;
+/// * `needs!(peer_copies)`: the peer's lxc-copy, which calls rsync(1), works on this host;
 /// * `needs!(peer_maps)`: the peer may map ids in root's containers;
 /// * `needs!(user "name")`: the machine has a user of that name, whom the guest has for tests;
 /// * `needs!(ordinary_user)`: ids can be mapped for an [`OrdinaryUser`](crate::OrdinaryUser);
@@ -134,6 +135,23 @@ pub fn cgroup2(controller: &str) -> Reason {
 pub fn userns() -> Reason {
     let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     (most.trim().parse::<u64>().unwrap_or(0) > 0).then_some(()).ok_or("needs user namespaces".into())
+}
+
+/// See [`needs!`].
+pub fn peer_copies() -> Reason {
+    let peer = Suite::find_peer()?;
+    let dir = crate::Lxcpath::new();
+    let (source, copy) = (dir.name("probe"), dir.name("copy"));
+    let root = dir.join(&source).join("rootfs");
+    let made = std::fs::create_dir_all(&root).and_then(|()| {
+        std::fs::write(
+            dir.join(&source).join("config"),
+            format!("lxc.rootfs.path = dir:{}\n", root.display()),
+        )
+    });
+    made.map_err(|e| e.to_string())?;
+    let copied = dir.run(&peer, "lxc-copy", &source, &["-N", &copy]).code == 0;
+    copied.then_some(()).ok_or("needs a peer whose lxc-copy works here".into())
 }
 
 /// See [`needs!`]. The peer asks newuidmap(1) for root's containers as well, where it is installed.

@@ -11,7 +11,6 @@ use crate::program;
 
 pub(super) struct Nbd;
 
-/// The device of a partition comes a moment after that of the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An image that is connected to a device; disconnected when this is dropped.
@@ -42,12 +41,18 @@ impl Connection {
         Err(last.during(format!("connect {image}")))
     }
 
-    /// The block device of the disk or of a partition, when it is there.
+    /// The block device of the disk or of a partition, when it is there: the kernel learns of both a moment after the
+    /// program has returned.
     fn device(&self, partition: Option<u8>) -> Result<PathBuf> {
-        let Some(number) = partition else { return Ok(self.device.clone()) };
-        let device = PathBuf::from(format!("{}p{number}", self.device.display()));
+        let name = self.device.file_name().unwrap_or_default();
+        let size = Path::new("/sys/block").join(name).join("size");
+        let is_ready = || crate::files::read_text(&size).is_ok_and(|text| !matches!(text.trim(), "" | "0"));
+        let device = match partition {
+            Some(number) => PathBuf::from(format!("{}p{number}", self.device.display())),
+            None => self.device.clone(),
+        };
         let begin = Instant::now();
-        while !device.exists() {
+        while !is_ready() || !device.exists() {
             if begin.elapsed() > PATIENCE {
                 return Err(Error::invalid(format!("{} does not appear", device.display()))
                     .with_hint("the image may have no such partition, or the module nbd no max_part"));
@@ -76,7 +81,7 @@ impl Backend for Nbd {
         let size = options.size.unwrap_or(DEFAULT_SIZE).to_string();
         program::run("qemu-img", &["create", "-q", "-f", "qcow2", &image.display().to_string(), &size])?;
         Connection::of(image)
-            .and_then(|connection| block::make_file_system(&connection.device, options))
+            .and_then(|connection| block::make_file_system(&connection.device(None)?, options))
             .inspect_err(|_| drop(std::fs::remove_file(image)))
     }
 
@@ -99,9 +104,10 @@ impl Backend for Nbd {
             return Err(wrong_kind(new));
         };
         let described = program::run("qemu-img", &["info", "--output=json", &from.display().to_string()])?;
-        let format = described.split("\"format\": \"").nth(1).and_then(|rest| rest.split('"').next());
-        let format =
-            format.ok_or_else(|| Error::invalid(format!("{source}: qemu-img does not tell its format")))?;
+        let described: serde_json::Value = serde_json::from_str(&described).unwrap_or_default();
+        let format = described["format"]
+            .as_str()
+            .ok_or_else(|| Error::invalid(format!("{source}: qemu-img does not tell its format")))?;
         let (from, to) = (from.display().to_string(), to.display().to_string());
         program::run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", &from, "-F", format, &to]).map(drop)
     }

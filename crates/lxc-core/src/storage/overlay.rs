@@ -104,6 +104,12 @@ pub fn lower_only(lower: &[PathBuf]) -> Storage {
 /// Longest string that fsconfig(2) takes.
 const MAX_STRING: usize = 255;
 
+/// Whether this process is in a user namespace that is not the host's (user_namespaces(7)).
+fn in_user_namespace() -> bool {
+    let map = crate::files::read_text("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
 /// Overlay layers are separated by colons.
 fn escape(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
@@ -152,6 +158,10 @@ fn mount_layers(lower: &[PathBuf], own: Option<(&Path, &Path)>, data: &str) -> R
     if let Some((upper, work)) = &own {
         set("upperdir", upper)?;
         set("workdir", work)?;
+    }
+    if in_user_namespace() {
+        // Marks of removed directories where an ordinary user may write them. Kernels before 5.11 do not know it.
+        let _ = rustix::mount::fsconfig_set_flag(fs.as_fd(), "userxattr");
     }
     super::block::set_options(&fs, data).map_err(|e| e.during(what()))?;
     rustix::mount::fsconfig_create(fs.as_fd()).doing(what)?;
