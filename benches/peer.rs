@@ -3,6 +3,9 @@
 //! their name.
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
+#[path = "peer/copies.rs"]
+mod copies;
+
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -81,6 +84,15 @@ fn main() {
         let [list, pss] = many_running(&both);
         row("ls -f, 30 running", "ms", list);
         row("monitor PSS", "KiB", pss);
+    }
+    if is_wanted("copy, overlay") {
+        copies::of_overlay(&both);
+    }
+    if is_wanted("copy, btrfs") {
+        copies::of_btrfs(&both);
+    }
+    if is_wanted("tree") {
+        copies::of_a_tree(&both[0]);
     }
 }
 

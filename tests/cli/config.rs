@@ -87,7 +87,7 @@ fn a_file_is_checked_without_its_container() {
     };
     check("lxc.uts.name = a\n", &["--strict"]).exits(0);
     let root = check("lxc.rootfs.path = dir:/nonexistent\n", &[]).exits(1);
-    assert!(root.stderr.contains("file:1: lxc.rootfs.path = /nonexistent"), "{root}");
+    assert!(root.stderr.contains("file:1: lxc.rootfs.path = dir:/nonexistent"), "{root}");
     let advice = "lxc.namespace.keep = net\nlxc.sysctl.net.ipv4.ip_forward = 1\n";
     let output = check(advice, &[]).exits(0);
     assert!(output.stderr.contains("changes the host"), "{output}");

@@ -142,7 +142,7 @@ impl Stage {
         run().wait().ok();
         // A bit longer than it takes.
         let longest = begin.elapsed() * 11 / 10;
-        for round in 0..rounds() {
+        for round in 0..instants() {
             self.set();
             let before = self.states();
             let what = self.interrupt(run(), longest, round);
@@ -157,11 +157,6 @@ impl Stage {
     fn states(&self) -> States {
         States { own: self.state(&self.name), other: self.state(&self.other) }
     }
-}
-
-/// Each takes a second or two where the processor is emulated.
-fn rounds() -> u32 {
-    if std::env::var_os("LXC_TEST_PATIENCE").is_some() { instants().div_ceil(5) } else { instants() }
 }
 
 struct States {
@@ -298,24 +293,24 @@ fn whole_life(kind: &'static str, file_system: &str) {
 
 #[test]
 fn dir() {
-    needs!(root, ours, program "busybox", program "python3", file_system "ext4");
+    needs!(root, ours, processor, program "busybox", program "python3", file_system "ext4");
     whole_life("dir", "ext4");
 }
 
 #[test]
 fn overlay() {
-    needs!(root, ours, program "busybox", program "python3", file_system "ext4");
+    needs!(root, ours, processor, program "busybox", program "python3", file_system "ext4");
     whole_life("overlay", "ext4");
 }
 
 #[test]
 fn btrfs() {
-    needs!(root, ours, program "busybox", program "python3", file_system "btrfs");
+    needs!(root, ours, processor, program "busybox", program "python3", file_system "btrfs");
     whole_life("btrfs", "btrfs");
 }
 
 #[test]
 fn loop_image() {
-    needs!(root, ours, program "busybox", program "python3", file_system "ext4");
+    needs!(root, ours, processor, program "busybox", program "python3", file_system "ext4");
     whole_life("loop", "ext4");
 }

@@ -430,7 +430,7 @@ fn changed_blobs() {
 /// Archives that somebody has made to get out, or to fill the host.
 #[test]
 fn hostile_archives() {
-    needs!(root, ours, program "python3");
+    needs!(root, ours, processor, program "python3");
     let dir = Lxcpath::new();
     let outside = dir.join("outside");
     std::fs::write(&outside, "precious").unwrap();

@@ -332,3 +332,130 @@ fn a_bad_disk() {
         assert_eq!(std::fs::read_dir(&source).unwrap().count(), 1, "{command}");
     }
 }
+
+/// A program of the test's own in the place of one that this host has not: it writes down how it is called, and answers
+/// with what the real one has been seen to answer.
+struct Stand {
+    dir: Lxcpath,
+    log: std::path::PathBuf,
+    path: String,
+}
+
+impl Stand {
+    fn new(program: &str, answers: &str) -> Stand {
+        let dir = Lxcpath::new();
+        let bin = dir.join(".bin");
+        std::fs::create_dir(&bin).unwrap();
+        let log = dir.join(".log");
+        dir.host_script(&format!(".bin/{program}"), &format!("echo \"$*\" >>{}\n{answers}", log.display()));
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        Stand { dir, log, path }
+    }
+
+    /// Runs a command of ours; returns its status and how the program was called.
+    fn run(&self, command: &str, name: &str, words: &[&str]) -> (i32, Vec<String>) {
+        let _ = std::fs::remove_file(&self.log);
+        let mut ours = Suite::ours().command(command);
+        ours.args(["-P", self.dir.arg(), "-n", name]).args(words).env("PATH", &self.path);
+        let output = lxc_testkit::Running::spawn(ours).wait();
+        let called = std::fs::read_to_string(&self.log).unwrap_or_default();
+        (output.code, called.lines().map(String::from).collect())
+    }
+}
+
+/// ZFS is on no host of the tests: what is asked of its program, by what it answers (zfs 2.1).
+#[test]
+fn zfs_is_asked() {
+    needs!(root, ours, program "busybox");
+    let stand = Stand::new(
+        "zfs",
+        "cd \"$(dirname \"$0\")\"; touch datasets\n\
+         case \"$*\" in\n'get -H -o name type '*) grep -x \"$6\" datasets || exit 1 ;;\n\
+         'get -H -o value origin pool/copy') echo pool/web@copy ;;\n'get -H -o value origin '*) echo - ;;\n\
+         create*|clone*) for last; do :; done; echo \"$last\" >>datasets ;;\n\
+         'destroy -r '*) grep -vx \"$3\" datasets >new; mv new datasets ;;\nesac",
+    );
+    let is_there = |name: &str| format!("get -H -o name type pool/{name}");
+    let place = |name: &str| format!("mountpoint={}/{name}/rootfs", stand.dir.arg());
+    // Made, not mounted, for this kernel has no ZFS, and removed again.
+    let words = ["-f", "/dev/null", "-t", "busybox", "-B", "zfs", "--zfsroot", "pool"];
+    let (code, called) = stand.run("lxc-create", "web", &words);
+    assert_eq!(code, 1);
+    assert_eq!(
+        called,
+        [
+            is_there("web"),
+            format!("create -o {} -o canmount=noauto -p pool/web", place("web")),
+            is_there("web"),
+            "get -H -o value origin pool/web".into(),
+            "destroy -r pool/web".into()
+        ]
+    );
+    assert!(!stand.dir.join("web").exists());
+    std::fs::create_dir(stand.dir.join("web")).unwrap();
+    std::fs::write(stand.dir.join("web/config"), "lxc.rootfs.path = zfs:pool/web\n").unwrap();
+    let (code, called) = stand.run("lxc-copy", "web", &["-s", "-K", "-N", "copy"]);
+    assert_eq!(code, 0, "{called:?}");
+    assert_eq!(
+        called,
+        [
+            is_there("copy"),
+            "snapshot -r pool/web@copy".into(),
+            format!("clone -p -o canmount=noauto -o {} pool/web@copy pool/copy", place("copy"))
+        ]
+    );
+    // What is there already is somebody's: it is not taken, and above all not removed.
+    let other = stand.dir.join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("config"), "lxc.rootfs.path = zfs:pool/other\n").unwrap();
+    std::fs::write(stand.dir.join(".bin/datasets"), "pool/copy\npool/taken\n").unwrap();
+    let (code, called) = stand.run("lxc-copy", "other", &["-s", "-K", "-N", "taken"]);
+    assert_eq!((code, called), (1, vec![is_there("taken")]));
+    let (code, called) = stand.run("lxc-destroy", "copy", &[]);
+    assert_eq!(code, 0, "{called:?}");
+    assert_eq!(
+        called,
+        [
+            is_there("copy"),
+            "get -H -o value origin pool/copy".into(),
+            "destroy -r pool/copy".into(),
+            "destroy -r pool/web@copy".into()
+        ]
+    );
+    // The snapshots of two containers do not have one name.
+    let (code, called) = stand.run("lxc-snapshot", "web", &[]);
+    assert_eq!(code, 0, "{called:?}");
+    assert_eq!(called[..2], [is_there("web_snap0"), "snapshot -r pool/web@web_snap0".into()]);
+}
+
+/// Nor is Ceph (rbd 16.2).
+#[test]
+fn rbd_is_asked() {
+    needs!(root, ours, program "busybox");
+    let stand = Stand::new("rbd", ":");
+    let words = [
+        "-f",
+        "/dev/null",
+        "-t",
+        "busybox",
+        "-B",
+        "rbd",
+        "--rbdpool",
+        "lxtpool",
+        "--rbduser",
+        "me",
+        "--fssize",
+        "100M",
+    ];
+    let (code, called) = stand.run("lxc-create", "web", &words);
+    assert_eq!(code, 1, "there is no such device");
+    assert_eq!(
+        called[..3],
+        [
+            "create --id me --pool lxtpool web --size 100",
+            "map --id me --pool lxtpool web",
+            "rm --id me lxtpool/web"
+        ]
+    );
+    assert!(!stand.dir.join("web").exists());
+}

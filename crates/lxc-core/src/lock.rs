@@ -87,14 +87,14 @@ pub struct Partial {
 pub struct Record {
     /// Storage as `lxc.rootfs.path` names it, wherever it is.
     pub storage: Option<String>,
-    /// The directory `rootfs` was there before.
-    pub keeps_rootfs: bool,
+    /// Files and directories that were in the directory before.
+    pub keeps: Vec<String>,
 }
 
 impl Record {
     /// Of storage that is made, or removed.
     pub fn of(storage: impl ToString) -> Record {
-        Record { storage: Some(storage.to_string()), keeps_rootfs: false }
+        Record { storage: Some(storage.to_string()), keeps: Vec::new() }
     }
 
     /// Reads the `partial` file of a container. One of upstream's programs is empty.
@@ -102,13 +102,13 @@ impl Record {
         let text = std::fs::read_to_string(directory.join(PARTIAL)).unwrap_or_default();
         Record {
             storage: text.lines().find_map(|line| line.strip_prefix("storage ")).map(String::from),
-            keeps_rootfs: text.lines().any(|line| line == "keep rootfs"),
+            keeps: text.lines().filter_map(|line| line.strip_prefix("keep ")).map(String::from).collect(),
         }
     }
 
     fn text(&self) -> String {
         let storage = self.storage.as_ref().map(|s| format!("storage {s}\n")).unwrap_or_default();
-        storage + if self.keeps_rootfs { "keep rootfs\n" } else { "" }
+        self.keeps.iter().fold(storage, |text, name| text + "keep " + name + "\n")
     }
 }
 

@@ -165,3 +165,58 @@ for base, dirs, files in os.walk(root, topdown=False):
         os.utime(os.path.join(base, n), ns=(10**18 + 7, 10**18 + len(n) * 1001), follow_symlinks=False)
 os.utime(root, ns=(10**18, 10**18 + 999))
 "#;
+
+/// A tree of many files of every kind, in directories of very different size, the same every time.
+///
+/// # Panics
+/// When a file cannot be made.
+pub fn large_tree(root: &Path, files: u32, bytes: u64) {
+    let output = Command::new("python3")
+        .args(["-c", LARGE_TREE])
+        .arg(root)
+        .args([files.to_string(), bytes.to_string()])
+        .output()
+        .expect("run python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+const LARGE_TREE: &str = r#"
+import os, random, stat, sys
+root, n, total = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+random.seed(7)
+os.makedirs(root)
+data = os.urandom(1 << 20)
+average = total // n
+dirs, files = [root], []
+def attribute(path, name, value):
+    try: os.setxattr(path, name, value)
+    except OSError as e:
+        if e.errno != 95: raise
+acl = bytes.fromhex('0200000001000600ffffffff02000400e803000004000400ffffffff10000600ffffffff20000000ffffffff')
+for i in range(n // 12):
+    path = os.path.join(random.choice(dirs[-200:]), 'd%d' % i)
+    os.mkdir(path); dirs.append(path)
+for i in range(n - len(dirs)):
+    path = os.path.join(random.choice(dirs), 'f%d' % i)
+    kind = i % 100
+    if kind < 80:
+        size = int(random.expovariate(1 / (average * 1.1)))
+        with open(path, 'wb') as f:
+            while size > 0: size -= f.write(data[:size])
+        files.append(path)
+        if i % 5 == 0: os.chown(path, random.randrange(2000), random.randrange(2000))
+        if i % 7 == 0: os.chmod(path, random.choice([0o755, 0o4755, 0o2711, 0o600, 0o1644]))
+        if i % 11 == 0: attribute(path, 'user.test', b'v%d' % i)
+        if i % 13 == 0: attribute(path, 'system.posix_acl_access', acl)
+        if i % 50 == 0: attribute(path, 'security.capability', bytes.fromhex('0100000200040000000000000000000000000000'))
+    elif kind < 90: os.symlink('../' * (i % 5) + 'x%d' % i, path)
+    elif kind < 95: os.link(random.choice(files), path)
+    elif kind == 95: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, i % 10))
+    elif kind == 96: os.mkfifo(path)
+    elif kind == 97:
+        with open(path, 'wb') as f: f.seek(5 << 20); f.write(b'x' * 100); f.seek(9 << 20); f.truncate()
+    elif kind == 98: os.mknod(path, 0o600 | stat.S_IFBLK, os.makedev(7, i % 10))
+    else: open(path, 'w').close()
+    if kind < 95: os.utime(path, ns=(10**18 + i * 1001, 10**18 + i * 7919), follow_symlinks=False)
+for path in dirs[::9]: os.chmod(path, random.choice([0o750, 0o1777, 0o2775]))
+"#;

@@ -26,6 +26,7 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(apparmor)`: AppArmor is enabled;
 /// * `needs!(file_system "btrfs")`: the kernel has it, and there is a program that makes it;
 /// * `needs!(device_mapper)`: the kernel has the device mapper;
+/// * `needs!(processor)`: the processor is a real one: what takes a minute on it takes ten where it is emulated;
 /// * `needs!(nbd)`: the kernel has network block devices;
 /// * `needs!(device "macvlan")`: the kernel makes network devices that `ip link add … type` knows by this.
 ///
@@ -87,6 +88,12 @@ pub fn file_system(kind: &str) -> Reason {
 /// See [`needs!`].
 pub fn device_mapper() -> Reason {
     Path::new("/dev/mapper/control").exists().then_some(()).ok_or("needs the device mapper".into())
+}
+
+/// See [`needs!`].
+pub fn processor() -> Reason {
+    let emulated = crate::patience(std::time::Duration::from_secs(1)) > std::time::Duration::from_secs(1);
+    if emulated { Err("needs a processor that is not emulated".into()) } else { Ok(()) }
 }
 
 /// See [`needs!`].

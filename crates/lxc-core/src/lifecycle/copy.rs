@@ -156,9 +156,9 @@ impl Container {
         let mut copied = Copied::default();
         let work = || -> Result<()> {
             if way.snapshot {
-                return backend.snapshot(source, &new, &wanted);
+                return backend.snapshot(source, &new, &target);
             }
-            backend.create(&new, &wanted)?;
+            backend.create(&new, &target)?;
             copied = copy_contents(source, &new, options)?;
             Ok(())
         };
@@ -217,8 +217,12 @@ impl Container {
             _ => vec![own.clone()],
         };
         let (directory, place) = new;
+        // What is restored in place builds on itself no more than before.
+        let on: Vec<Place> = on.into_iter().filter(|other| other != place).collect();
         let restored = place.0.join(&place.1);
-        let within = place.0.starts_with(self.directory()) || self.directory().starts_with(restored);
+        let within = place.0.starts_with(self.directory())
+            || place.0 == self.snapshots_path()
+            || self.directory().starts_with(restored);
         dependents::enter(directory, place, &on, within)
     }
 
@@ -416,10 +420,11 @@ pub(super) fn finish_new(
     renamed: bool,
 ) -> Result<Storage> {
     let backend = storage::backend(kind.unwrap_or(StorageKind::Dir));
-    let storage = backend.place(&Target { name, directory: &making.directory, options: wanted })?;
+    let target = Target { name, directory: &making.directory, options: wanted };
+    let storage = backend.place(&target)?;
     check_rights(&storage)?;
     making.record(&storage)?;
-    with_ids_of(&making.identity, || backend.create(&storage, wanted))?;
+    with_ids_of(&making.identity, || backend.create(&storage, &target))?;
     let mut container = Container::without_config(name, &making.place.0)?;
     let path = container.config_path();
     container.config.load_text(text, &path, &Files).map_err(Error::from)?;

@@ -118,7 +118,7 @@ impl Container {
             let made = backend.place(&target).and_then(|storage| {
                 check_rights(&storage)?;
                 making.record(&storage)?;
-                backend.create(&storage, &options.storage).map(|()| storage)
+                backend.create(&storage, &target).map(|()| storage)
             });
             match made {
                 Ok(storage) => {

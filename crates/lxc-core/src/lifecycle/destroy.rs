@@ -12,7 +12,8 @@ use crate::lock;
 use crate::plan::{Identity, Storage};
 use crate::spawn::isolated::with_ids_of;
 use crate::state::State;
-use crate::storage::{dependents, owned};
+use crate::storage::dependents;
+use crate::storage::owned::{self, Removal};
 
 impl Container {
     /// Removes the container with its storage. It must not run, nor have snapshots or clones.
@@ -39,7 +40,8 @@ impl Container {
             Identity::resolve(values).ok().filter(Identity::is_mapped).unwrap_or_else(Identity::of_caller);
         let place = (self.lxcpath().to_path_buf(), self.name().to_string());
         if creation == lock::Creation::Incomplete {
-            return with_ids_of(&identity, || owned::remove_incomplete(&place));
+            let removal = Removal::of_incomplete(&place)?;
+            return with_ids_of(&identity, || removal.run());
         }
         if dependents::builders(&directory)?.is_none_or(|clones| !clones.is_empty()) {
             return Err(Error::invalid(format!("Destroying {0} failed: {0} has clones", self.name())));
@@ -54,7 +56,8 @@ impl Container {
         }
         self.run_destroy_hooks()?;
         let storage = self.storage_to_remove()?;
-        with_ids_of(&identity, || owned::remove(&place, storage.as_ref()))
+        let removal = Removal::of(&place, storage.as_ref())?;
+        with_ids_of(&identity, || removal.run())
     }
 
     /// Storage that goes with the container. Of a path without type nothing is left where it cannot be told what it is.

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
+use lxc_sys::Errno;
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -10,7 +11,8 @@ use crate::lock::{self, Creation, Partial, Record};
 use crate::plan::{Identity, Storage, Subordinate};
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::dependents::Place;
-use crate::storage::{owned, remove_directory};
+use crate::storage::owned::Removal;
+use crate::storage::{backend, remove_directory};
 
 /// Until it is completed everything in it is removed again, whatever happens: by [`Making::undo`], or by the next
 /// command that finds the mark without its lock.
@@ -19,8 +21,8 @@ pub(super) struct Making {
     pub(super) directory: PathBuf,
     pub(super) identity: Identity,
     partial: Partial,
-    /// A root file system was in the directory before.
-    had_rootfs: bool,
+    /// What was in the directory before.
+    had: Vec<String>,
     /// The directory of containers was made for it.
     made_lxcpath: bool,
 }
@@ -36,29 +38,29 @@ impl Making {
             Creation::Ongoing => {
                 return Err(Error::invalid(format!("{name} is being created by another process")));
             }
-            Creation::Incomplete => with_ids_of(&identity, || owned::remove_incomplete(&place))
+            Creation::Incomplete => Removal::of_incomplete(&place)
+                .and_then(|removal| with_ids_of(&identity, || removal.run()))
                 .doing(|| "remove the remains of an interrupted creation")?,
             Creation::Complete => {}
         }
+        let had = names_in(&directory)?;
         let partial = make_directory(&directory)?;
-        let had_rootfs = directory.join("rootfs").exists();
-        let making = Making { place, directory, identity, partial, had_rootfs, made_lxcpath };
-        if had_rootfs {
-            making.partial.record(&Record { storage: None, keeps_rootfs: true })?;
+        if !had.is_empty() {
+            partial.record(&Record { storage: None, keeps: had.clone() })?;
         }
-        Ok(making)
+        Ok(Making { place, directory, identity, partial, had, made_lxcpath })
     }
 
     /// Writes down what storage is going to be made. What is there already stays, whatever becomes of the container.
     pub(super) fn record(&self, storage: &Storage) -> Result<()> {
-        let is_there = match storage {
-            Storage::Overlay { lower, .. } => lower.iter().any(|l| *l == self.directory.join("rootfs")),
-            other => other.directory().is_some_and(Path::exists),
-        };
-        if is_there && (self.had_rootfs || storage.directory().is_some()) {
-            return Ok(());
+        if backend(storage.kind()).exists(storage) {
+            return match storage {
+                // It is filled.
+                Storage::Dir(_) => Ok(()),
+                _ => Err(Error::os(format!("create {storage}"), Errno::EXIST)),
+            };
         }
-        self.partial.record(&Record { storage: Some(storage.to_string()), keeps_rootfs: self.had_rootfs })
+        self.partial.record(&Record { storage: Some(storage.to_string()), keeps: self.had.clone() })
     }
 
     /// The container is complete, also after power has failed.
@@ -76,8 +78,9 @@ impl Making {
 
     /// Removes everything that was made.
     pub(super) fn undo(self) {
-        let remove = || owned::remove_remains(&self.place, &self.partial);
-        if let Err(e) = with_ids_of(&self.identity, remove) {
+        let removed = Removal::of_remains(&self.place, self.partial)
+            .and_then(|removal| with_ids_of(&self.identity, || removal.run()));
+        if let Err(e) = removed {
             log::warn!("{e}");
         }
         if self.made_lxcpath {
@@ -85,6 +88,24 @@ impl Making {
             let _ = std::fs::remove_dir(&self.place.0);
         }
     }
+}
+
+/// What is in a directory that may not be there.
+fn names_in(directory: &Path) -> Result<Vec<String>> {
+    let what = || format!("read {}", directory.display());
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).doing(what),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.doing(what)?.file_name().into_string().ok().filter(|n| !n.contains('\n'));
+        names.push(
+            name.ok_or_else(|| Error::invalid(format!("{}: a file with an odd name is in it", what())))?,
+        );
+    }
+    Ok(names)
 }
 
 /// Whose files a container's are.

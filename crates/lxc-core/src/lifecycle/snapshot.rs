@@ -8,11 +8,12 @@ use super::copy::{CopyOptions, identity_of};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
-use crate::plan::{Storage, StorageKind};
+use crate::plan::Storage;
 use crate::source::Files;
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::copy::Progress;
-use crate::storage::{self, dependents, owned};
+use crate::storage::owned::{self, Removal};
+use crate::storage::{self, dependents};
 
 /// One snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +129,8 @@ impl Container {
         for name in super::discover::candidates(&lxcpath)? {
             if lock::creation(&lxcpath.join(&name))? == lock::Creation::Incomplete {
                 let place = (lxcpath.clone(), name);
-                with_ids_of(&identity_of(self), || owned::remove_incomplete(&place))?;
+                let removal = Removal::of_incomplete(&place)?;
+                with_ids_of(&identity_of(self), || removal.run())?;
             }
         }
         // Gone if it is empty.
@@ -268,7 +270,8 @@ impl Container {
         if lock::creation(&staging)? == lock::Creation::Incomplete {
             // It had not come to the exchange.
             let place = (self.lxcpath().to_path_buf(), staged_name);
-            return with_ids_of(&identity, || owned::remove_incomplete(&place));
+            let removal = Removal::of_incomplete(&place)?;
+            return with_ids_of(&identity, || removal.run());
         }
         for name in [owned::SNAPSHOTS, dependents::DEPENDENTS] {
             let (from, to) = (staging.join(name), self.directory().join(name));
@@ -285,16 +288,17 @@ impl Container {
             std::fs::rename(&from, &to).doing(|| format!("move {} to {}", from.display(), to.display()))?;
         }
         let place = (self.lxcpath().to_path_buf(), staged_name);
-        // Its own configuration names the paths of the container as they were, which are those of the new one now.
+        // Its own configuration names the paths of the container as they were, which are those of the new one now: only
+        // what is elsewhere goes by it.
         let mut old = Container::without_config(&place.1, &place.0)?;
-        let dataset = match old.config.load(&old.config_path(), &Files) {
-            Ok(()) => Storage::of(&old.config.values).ok().flatten().filter(|s| s.kind() == StorageKind::Zfs),
-            Err(_) => None,
-        };
-        if let Some(dataset) =
-            dataset.filter(|d| Storage::of(&self.config.values).ok().flatten().as_ref() != Some(d))
-        {
-            storage::backend(StorageKind::Zfs).destroy(&dataset)?;
+        if old.config.load(&old.config_path(), &Files).is_ok() && old.config.values.rootfs.managed {
+            let now = Storage::of(&self.config.values)?;
+            let before = Storage::of(&old.config.values).ok().flatten();
+            let elsewhere =
+                before.filter(|s| !owned::is_within(s, &self.directory()) && Some(s) != now.as_ref());
+            if let Some(before) = elsewhere {
+                with_ids_of(&identity, || storage::backend(before.kind()).destroy(&before))?;
+            }
         }
         with_ids_of(&identity, || storage::remove_directory(&staging, true))
     }

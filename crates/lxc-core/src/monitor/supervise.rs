@@ -30,6 +30,7 @@ use crate::spawn::child::Inputs;
 use crate::spawn::isolated::with_ids_of;
 use crate::spawn::{Spawned, spawn};
 use crate::state::State;
+use crate::storage::owned::Removal;
 use crate::storage::{Connection, Mounted};
 use crate::terminal::pty::Pty;
 
@@ -450,12 +451,13 @@ impl Monitor<'_> {
             profile.remove();
         }
         if self.plan.values.ephemeral
-            && let Err(e) = with_ids_of(&self.plan.identity, || {
+            && let Err(e) = {
                 let place = (self.plan.lxcpath.clone(), self.plan.name.clone());
                 let rootfs = self.plan.rootfs.as_ref().filter(|_| self.plan.values.rootfs.managed);
                 let storage = rootfs.map(|rootfs| &rootfs.storage);
-                crate::storage::owned::remove(&place, storage)
-            })
+                Removal::of(&place, storage)
+                    .and_then(|removal| with_ids_of(&self.plan.identity, || removal.run()))
+            }
         {
             ::log::error!("remove the ephemeral container: {e}");
         }

@@ -43,6 +43,12 @@ impl AppArmorHost {
     }
 }
 
+/// Whether the kernel has a file system, as far as it is loaded.
+pub fn knows_file_system(name: &str) -> bool {
+    let known = crate::files::read_text("/proc/filesystems").unwrap_or_default();
+    known.lines().any(|line| line.split_whitespace().last() == Some(name))
+}
+
 /// Whether AppArmor labels processes here.
 pub fn apparmor_enabled() -> bool {
     crate::files::read_text("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y'))

@@ -39,6 +39,12 @@ impl RootfsPlan {
                 return Err(Error::os(what() + ": open the root file system", lxc_sys::Errno::NOTDIR));
             }
         }
+        if let Some(file) = storage.file() {
+            std::fs::metadata(file).doing(|| what() + ": look at the root file system")?;
+        }
+        if matches!(storage, Storage::Zfs(_)) && !super::host::knows_file_system("zfs") {
+            return Err(Error::unsupported(what() + ": this kernel has no ZFS"));
+        }
         if storage.needs_mounting() && !rustix::process::geteuid().is_root() {
             return Err(Error::new(
                 Kind::Denied,

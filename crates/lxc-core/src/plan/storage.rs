@@ -184,6 +184,15 @@ impl Storage {
         !matches!(self, Storage::Dir(_) | Storage::Btrfs(_) | Storage::Overlay { .. })
     }
 
+    /// The image or block device that is mounted.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Storage::Loop(path) | Storage::Lvm(path) | Storage::Rbd(path) => Some(path),
+            Storage::Nbd { image, .. } => Some(image),
+            _ => None,
+        }
+    }
+
     /// The directory that is used as it is.
     pub fn directory(&self) -> Option<&Path> {
         match self {

@@ -8,7 +8,7 @@ use std::path::Path;
 use lxc_sys::{Errno, btrfs};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::{Backend, Mounted, Options, Target, dir, remove, wrong_kind};
+use super::{Backend, Mounted, Target, dir, remove, wrong_kind};
 use crate::error::{Doing, Error, Result};
 use crate::plan::Storage;
 
@@ -37,7 +37,7 @@ impl Backend for Btrfs {
         Ok(Storage::Btrfs(target.rootfs()))
     }
 
-    fn create(&self, storage: &Storage, _: &Options) -> Result<()> {
+    fn create(&self, storage: &Storage, _: &Target<'_>) -> Result<()> {
         let Storage::Btrfs(path) = storage else { return Err(wrong_kind(storage)) };
         let (parent, name) = split(path)?;
         btrfs::create_subvolume(parent.as_fd(), &name)
@@ -61,7 +61,7 @@ impl Backend for Btrfs {
     }
 
     /// Subvolumes inside are snapshotted too: the kernel would leave empty directories of them.
-    fn snapshot(&self, source: &Storage, new: &Storage, _: &Options) -> Result<()> {
+    fn snapshot(&self, source: &Storage, new: &Storage, _: &Target<'_>) -> Result<()> {
         let (Storage::Btrfs(from), Storage::Btrfs(to)) = (source, new) else {
             return Err(Error::unsupported(format!(
                 "a snapshot of storage of type {} cannot be of type {}",

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Error, Result};
 use crate::files;
+use crate::lock::lock_container;
 
 /// Name of the file with those that build on a container.
 pub const DEPENDENTS: &str = "lxc_snapshots";
@@ -113,6 +114,7 @@ pub fn enter(directory: &Path, (path, name): &Place, on: &[Place], quietly: bool
     }
     for (other_path, other) in on {
         let file = other_path.join(other).join(DEPENDENTS);
+        let _lock = lock_container(other_path, other)?;
         let record = match read(&file)? {
             Record::Count(count) if count > 0 => Record::Count(count + 1),
             Record::Count(_) => Record::Places(vec![(path.clone(), name.clone())]),
@@ -142,9 +144,11 @@ pub fn strike(place: &Place) -> Result<()> {
 pub fn strike_from((path, name): &Place, on: &[Place]) -> Result<()> {
     for (other_path, other) in on {
         let file = other_path.join(other).join(DEPENDENTS);
-        if !file.exists() {
+        // A snapshot is not entered with the container that it is of, whose lock its own destruction may hold.
+        if !file.exists() || path.starts_with(other_path.join(other)) {
             continue;
         }
+        let _lock = lock_container(other_path, other)?;
         let record = match read(&file)? {
             Record::Count(count) => Record::Count(count.saturating_sub(1)),
             Record::Places(mut places) => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::CWD;
 use rustix::mount::OpenTreeFlags;
 
-use super::{Backend, Mounted, Options, Target, remove, wrong_kind};
+use super::{Backend, Mounted, Target, remove, wrong_kind};
 use crate::error::{Doing, Error, Result};
 use crate::plan::Storage;
 
@@ -27,7 +27,7 @@ impl Backend for Dir {
         Ok(Storage::Dir(target.rootfs()))
     }
 
-    fn create(&self, storage: &Storage, _: &Options) -> Result<()> {
+    fn create(&self, storage: &Storage, _: &Target<'_>) -> Result<()> {
         let Storage::Dir(path) = storage else { return Err(wrong_kind(storage)) };
         make_rootfs(path)
     }

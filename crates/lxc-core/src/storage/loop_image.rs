@@ -18,10 +18,14 @@ impl Backend for Loop {
         Ok(Storage::Loop(target.directory.join("rootdev")))
     }
 
-    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+    fn exists(&self, storage: &Storage) -> bool {
+        matches!(storage, Storage::Loop(image) if image.exists())
+    }
+
+    fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
         let Storage::Loop(image) = storage else { return Err(wrong_kind(storage)) };
-        make_image(image, options.size.unwrap_or(DEFAULT_SIZE))?;
-        block::make_file_system(image, options).inspect_err(|_| drop(std::fs::remove_file(image)))
+        make_image(image, target.options.size.unwrap_or(DEFAULT_SIZE))?;
+        block::make_file_system(image, target.options).inspect_err(|_| drop(std::fs::remove_file(image)))
     }
 
     fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted> {

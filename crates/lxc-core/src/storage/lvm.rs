@@ -42,20 +42,24 @@ impl Backend for Lvm {
         Ok(Storage::Lvm(PathBuf::from("/dev").join(vg).join(lv)))
     }
 
-    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+    fn exists(&self, storage: &Storage) -> bool {
+        matches!(storage, Storage::Lvm(device) if device.exists())
+    }
+
+    fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
         let Storage::Lvm(device) = storage else { return Err(wrong_kind(storage)) };
         let (vg, lv) = names(device)?;
         let global = global::load();
         let configured = || global.get("lxc.bdev.lvm.thin_pool").flatten().unwrap_or("lxc").to_string();
-        let pool = format!("/dev/{vg}/{}", options.thin_pool.clone().unwrap_or_else(configured));
-        let size = format!("{}b", options.size.unwrap_or(DEFAULT_SIZE));
+        let pool = format!("/dev/{vg}/{}", target.options.thin_pool.clone().unwrap_or_else(configured));
+        let size = format!("{}b", target.options.size.unwrap_or(DEFAULT_SIZE));
         let is_thin = kind_of(&pool) == Some('t');
-        if options.thin_pool.is_some() && !is_thin {
+        if target.options.thin_pool.is_some() && !is_thin {
             return Err(Error::invalid(format!("{pool} is no thin pool")));
         }
         let place: &[&str] = if is_thin { &["--thinpool", &pool, "-V", &size] } else { &["-L", &size] };
         lvm("lvcreate", &[&["-Wy", "--yes"], place, &[&vg, "-n", &lv]].concat())?;
-        block::make_file_system(device, options).inspect_err(|_| drop(remove(device)))
+        block::make_file_system(device, target.options).inspect_err(|_| drop(remove(device)))
     }
 
     fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted> {
@@ -74,7 +78,7 @@ impl Backend for Lvm {
         if device.exists() { remove(device) } else { Ok(()) }
     }
 
-    fn snapshot(&self, source: &Storage, new: &Storage, options: &Options) -> Result<()> {
+    fn snapshot(&self, source: &Storage, new: &Storage, target: &Target<'_>) -> Result<()> {
         let (Storage::Lvm(from), Storage::Lvm(to)) = (source, new) else { return Err(wrong_kind(new)) };
         let ((vg, _), (new_vg, lv)) = (names(from)?, names(to)?);
         if vg != new_vg {
@@ -87,7 +91,7 @@ impl Backend for Lvm {
             // Without -kn nobody could use it before it is activated by hand.
             lvm("lvcreate", &["-s", "-kn", "-n", &lv, &source])?;
         } else {
-            let size = options.size.or_else(|| size_of(from)).unwrap_or(DEFAULT_SIZE);
+            let size = target.options.size.or_else(|| size_of(from)).unwrap_or(DEFAULT_SIZE);
             lvm("lvcreate", &["-s", "-n", &lv, "-L", &format!("{size}b"), &source])?;
         }
         renew_uuid(to).inspect_err(|_| drop(remove(to)))

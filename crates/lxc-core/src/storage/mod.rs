@@ -85,11 +85,16 @@ pub trait Backend: Sync {
     /// This kind makes none.
     fn place(&self, target: &Target<'_>) -> Result<Storage>;
 
+    /// Whether something is there already, which belongs to somebody.
+    fn exists(&self, storage: &Storage) -> bool {
+        storage.directory().is_some_and(Path::exists)
+    }
+
     /// Makes it, empty.
     ///
     /// # Errors
     /// Why not; nothing is left of it.
-    fn create(&self, storage: &Storage, options: &Options) -> Result<()>;
+    fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()>;
 
     /// Its root directory as a mount that is attached nowhere. `data`: options of the file system's own.
     fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted>;
@@ -106,8 +111,8 @@ pub trait Backend: Sync {
     ///
     /// # Errors
     /// This kind or these two cannot.
-    fn snapshot(&self, source: &Storage, new: &Storage, options: &Options) -> Result<()> {
-        let _ = (new, options);
+    fn snapshot(&self, source: &Storage, new: &Storage, target: &Target<'_>) -> Result<()> {
+        let _ = (new, target);
         Err(Error::unsupported(match source.kind() {
             StorageKind::Dir => "Directories cannot be snapshotted".to_string(),
             kind => format!("The {kind} storage driver does not support snapshots"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::loop_image::remove_image;
-use super::{Backend, DEFAULT_SIZE, Mounted, Options, Target, block, wrong_kind};
+use super::{Backend, DEFAULT_SIZE, Mounted, Target, block, wrong_kind};
 use crate::error::{Error, Result};
 use crate::plan::Storage;
 use crate::program;
@@ -76,12 +76,16 @@ impl Backend for Nbd {
         Ok(Storage::Nbd { image: target.directory.join("rootdev"), partition: None })
     }
 
-    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+    fn exists(&self, storage: &Storage) -> bool {
+        matches!(storage, Storage::Nbd { image, .. } if image.exists())
+    }
+
+    fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
         let Storage::Nbd { image, .. } = storage else { return Err(wrong_kind(storage)) };
-        let size = options.size.unwrap_or(DEFAULT_SIZE).to_string();
+        let size = target.options.size.unwrap_or(DEFAULT_SIZE).to_string();
         program::run("qemu-img", &["create", "-q", "-f", "qcow2", &image.display().to_string(), &size])?;
         Connection::of(image)
-            .and_then(|connection| block::make_file_system(&connection.device(None)?, options))
+            .and_then(|connection| block::make_file_system(&connection.device(None)?, target.options))
             .inspect_err(|_| drop(std::fs::remove_file(image)))
     }
 
@@ -99,7 +103,7 @@ impl Backend for Nbd {
     }
 
     /// A new image that holds what changes against the source.
-    fn snapshot(&self, source: &Storage, new: &Storage, _: &Options) -> Result<()> {
+    fn snapshot(&self, source: &Storage, new: &Storage, _: &Target<'_>) -> Result<()> {
         let (Storage::Nbd { image: from, .. }, Storage::Nbd { image: to, .. }) = (source, new) else {
             return Err(wrong_kind(new));
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
-use super::{Backend, Mounted, Options, Target, copy, dir, remove, wrong_kind};
+use super::{Backend, Mounted, Target, copy, dir, remove, wrong_kind};
 use crate::error::{Doing, Error, Result};
 use crate::plan::Storage;
 
@@ -18,7 +18,7 @@ impl Backend for Overlay {
         Ok(layers(vec![target.rootfs()], target.directory))
     }
 
-    fn create(&self, storage: &Storage, _: &Options) -> Result<()> {
+    fn create(&self, storage: &Storage, _: &Target<'_>) -> Result<()> {
         let Storage::Overlay { lower, upper, work } = storage else { return Err(wrong_kind(storage)) };
         lower.first().map_or(Ok(()), |l| dir::make_rootfs(l))?;
         [upper, work].into_iter().try_for_each(|path| dir::make_rootfs(path))
@@ -55,7 +55,7 @@ impl Backend for Overlay {
     }
 
     /// A directory becomes the lower layer; of an overlay the layer of changes is copied.
-    fn snapshot(&self, source: &Storage, new: &Storage, _: &Options) -> Result<()> {
+    fn snapshot(&self, source: &Storage, new: &Storage, _: &Target<'_>) -> Result<()> {
         let Storage::Overlay { upper, work, .. } = new else { return Err(wrong_kind(new)) };
         [upper, work].into_iter().try_for_each(|path| dir::make_rootfs(path))?;
         let open = |path: &Path| {

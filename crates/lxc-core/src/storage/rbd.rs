@@ -34,15 +34,19 @@ impl Backend for Rbd {
         Ok(Storage::Rbd(PathBuf::from("/dev/rbd").join(pool).join(image)))
     }
 
-    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+    fn exists(&self, storage: &Storage) -> bool {
+        matches!(storage, Storage::Rbd(device) if device.exists())
+    }
+
+    fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
         let Storage::Rbd(device) = storage else { return Err(wrong_kind(storage)) };
         let (pool, image) = names(device)?;
-        let user = user(options);
+        let user = user(target.options);
         // Whole mebibytes, which is what the program counts in.
-        let size = options.size.unwrap_or(DEFAULT_SIZE).div_ceil(1 << 20).to_string();
+        let size = target.options.size.unwrap_or(DEFAULT_SIZE).div_ceil(1 << 20).to_string();
         rbd(user.as_deref(), "create", &["--pool", &pool, &image, "--size", &size])?;
         rbd(user.as_deref(), "map", &["--pool", &pool, &image])
-            .and_then(|()| block::make_file_system(device, options))
+            .and_then(|()| block::make_file_system(device, target.options))
             .inspect_err(|_| drop(remove(device, user.as_deref())))
     }
 

@@ -1,7 +1,6 @@
 //! Datasets of ZFS, by its program (zfs(8)).
 
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
@@ -32,9 +31,13 @@ impl Backend for Zfs {
         Ok(Storage::Zfs(format!("{root}/{}", target.name)))
     }
 
-    fn create(&self, storage: &Storage, options: &Options) -> Result<()> {
+    fn exists(&self, storage: &Storage) -> bool {
+        matches!(storage, Storage::Zfs(dataset) if exists(dataset))
+    }
+
+    fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
         let Storage::Zfs(dataset) = storage else { return Err(wrong_kind(storage)) };
-        let place = mount_point(options);
+        let place = mount_point(target);
         zfs(&["create", "-o", &place, "-o", "canmount=noauto", "-p", dataset]).map(drop)
     }
 
@@ -66,11 +69,11 @@ impl Backend for Zfs {
         }
     }
 
-    fn snapshot(&self, source: &Storage, new: &Storage, options: &Options) -> Result<()> {
+    fn snapshot(&self, source: &Storage, new: &Storage, target: &Target<'_>) -> Result<()> {
         let (Storage::Zfs(from), Storage::Zfs(to)) = (source, new) else { return Err(wrong_kind(new)) };
         let origin = format!("{from}@{}", last(to));
         zfs(&["snapshot", "-r", &origin])?;
-        zfs(&["clone", "-p", "-o", "canmount=noauto", "-o", &mount_point(options), &origin, to])
+        zfs(&["clone", "-p", "-o", "canmount=noauto", "-o", &mount_point(target), &origin, to])
             .map(drop)
             .inspect_err(|_| drop(zfs(&["destroy", "-r", &origin])))
     }
@@ -83,6 +86,6 @@ impl Backend for Zfs {
 }
 
 /// Where the programs of ZFS would mount it.
-fn mount_point(options: &Options) -> String {
-    format!("mountpoint={}", options.dir.as_deref().unwrap_or(Path::new("none")).display())
+fn mount_point(target: &Target<'_>) -> String {
+    format!("mountpoint={}", target.rootfs().display())
 }
