@@ -499,6 +499,18 @@ fn hostile_archives() {
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "precious", "{what}");
         assert_eq!(containers(&dir), ["outside"], "{what}");
     }
+    // A name of some gigabytes, which would have to be kept in memory.
+    let name = dir.join(".name.tar.gz");
+    let script = format!(
+        "import gzip, tarfile\nz = gzip.open('{}', 'wb', compresslevel=1)\ni = tarfile.TarInfo('././@LongLink')\n\
+         i.type = b'L'; i.size = 3 << 30\nz.write(i.tobuf(tarfile.GNU_FORMAT))\n\
+         for n in range(3 << 7): z.write(b'a' * (8 << 20))\nz.close()",
+        name.display()
+    );
+    run("python3", &["-c", &script]);
+    let output = create(&dir, None, "name", "local", &["-f", text(&name)]);
+    assert!(output.code == 1 && output.stderr.contains("are too long"), "{output}");
+    assert_eq!(containers(&dir), ["outside"]);
     // Two gigabytes of zeros in three megabytes.
     let bomb = dir.join(".bomb.tar.gz");
     let script = format!(

@@ -143,10 +143,10 @@ fn privileges_go_last() {
 #[test]
 fn refused_before_anything_is_made() {
     for (text, message) in [
-        ("lxc.rootfs.path = dir:/nonexistent\n", "lxc.rootfs.path = /nonexistent"),
+        ("lxc.rootfs.path = dir:/nonexistent\n", "lxc.rootfs.path = dir:/nonexistent"),
         ("lxc.rootfs.path = dir:/proc/version\n", "Not a directory"),
         ("lxc.rootfs.path = bogus:/\n", "unknown storage type"),
-        ("lxc.rootfs.path = zfs:pool/x\n", "not supported by this version"),
+        ("lxc.rootfs.path = loop:/nonexistent\n", "No such file or directory"),
         ("lxc.idmap = u 0 100000 65536\n", "lxc.idmap"),
         ("lxc.prlimit.bogus = 1\n", "no such resource limit"),
         ("lxc.mount.entry = /nonexistent mnt none bind 0 0\n", "/nonexistent"),

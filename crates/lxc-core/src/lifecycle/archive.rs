@@ -358,7 +358,7 @@ fn fill_rootfs(archive: &File, storage: &Storage, identity: &Identity, devices: 
 fn front(archive: &File) -> Result<Front> {
     let what = || "read the archive";
     let source = archive.try_clone().doing(what)?;
-    let mut archive = tar::Archive::new(compressed::open(Box::new(source))?);
+    let mut archive = tar::Archive::new(compressed::open(Box::new(source))?.take(16 * MAX_BESIDE));
     let mut front = Front::default();
     for entry in archive.entries().doing(what)? {
         let mut entry = entry.doing(what)?;

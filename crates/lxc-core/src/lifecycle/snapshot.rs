@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lxc_sys::Errno;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::copy::{CopyOptions, identity_of};
@@ -285,7 +286,11 @@ impl Container {
             |storage: &Storage| matches!(storage, Storage::Overlay { lower, .. } if lower.contains(&to));
         if from.is_dir() && Storage::of(&self.config.values)?.as_ref().is_some_and(lower) {
             // The lowest layer is the container's own, and is not changed by a restore. The other one is empty.
-            std::fs::rename(&from, &to).doing(|| format!("move {} to {}", from.display(), to.display()))?;
+            // Where both have not changed places yet it is the other way round.
+            match rustix::fs::rename(&from, &to) {
+                Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(e) => return Err(e).doing(|| format!("move {} to {}", from.display(), to.display())),
+            }
         }
         let place = (self.lxcpath().to_path_buf(), staged_name);
         // Its own configuration names the paths of the container as they were, which are those of the new one now: only

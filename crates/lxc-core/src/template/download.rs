@@ -99,7 +99,8 @@ impl Server {
         let host = options.get("server").unwrap_or(SERVER).trim_end_matches('/');
         // Only by TLS, unless somebody says otherwise in so many letters.
         let base = if host.contains("://") { host.to_string() } else { format!("https://{host}") };
-        Ok(Server { client: Client::new()?, base, verbose: options.has("verbose") })
+        let client = Client::with_plain_http(base.starts_with("http://"))?;
+        Ok(Server { client, base, verbose: options.has("verbose") })
     }
 
     fn url(&self, path: &str, request: &Request<'_>) -> String {

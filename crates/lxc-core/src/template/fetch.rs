@@ -46,6 +46,14 @@ impl Client {
     /// # Errors
     /// That file cannot be read.
     pub fn new() -> Result<Client> {
+        Client::with_plain_http(false)
+    }
+
+    /// The same; with `plain` it asks servers without TLS too, and goes where they send it.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn with_plain_http(plain: bool) -> Result<Client> {
         let mut roots = RootCerts::WebPki;
         let named = std::env::var_os("SSL_CERT_FILE").filter(|f| !f.is_empty());
         let bundle = match &named {
@@ -64,6 +72,7 @@ impl Client {
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .http_status_as_error(false)
+            .https_only(!plain)
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
             .user_agent(format!("lxc/{} compat:7", env!("CARGO_PKG_VERSION")))

@@ -6,6 +6,8 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
@@ -22,6 +24,8 @@ const MAX_BYTES: u64 = 1 << 42;
 /// Bytes for each byte of the archive, when there are many: a file of zeros is no root file system.
 const MAX_RATIO: u64 = 300;
 const MANY: u64 = 1 << 30;
+/// Headers of one member, in bytes: XATTR_SIZE_MAX allows an attribute 64 KiB.
+const MAX_HEADERS: u64 = 8 << 20;
 /// A block of zeros of this size is left out of a file.
 const HOLE: usize = 64 * 1024;
 
@@ -54,9 +58,11 @@ pub struct Options {
 /// # Errors
 /// The member, and what is wrong with it. What was unpacked until then stays.
 pub fn unpack(source: Source<'_>, root: &Root, options: &Options) -> Result<()> {
-    let counted = Counted { inner: source, count: std::sync::Arc::default() };
+    let counted = Counted { inner: source, count: Arc::default() };
     let taken = counted.count.clone();
-    let mut archive = tar::Archive::new(compressed::open(Box::new(counted))?);
+    let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
+    let plain = Limited { inner: compressed::open(Box::new(counted))?, budget: budget.clone() };
+    let mut archive = tar::Archive::new(plain);
     let mut unpacking = Unpacking {
         root,
         options,
@@ -71,9 +77,11 @@ pub fn unpack(source: Source<'_>, root: &Root, options: &Options) -> Result<()> 
         let mut entry = entry.doing(|| "read an archive")?;
         let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
         let what = || format!("unpack {}", name.display());
+        // Its contents, and the headers of the next one.
+        budget.store(entry.size().saturating_add(MAX_HEADERS), Ordering::Relaxed);
         unpacking.entries += 1;
         unpacking.bytes = unpacking.bytes.saturating_add(entry.size());
-        let consumed = taken.load(std::sync::atomic::Ordering::Relaxed);
+        let consumed = taken.load(Ordering::Relaxed);
         let is_bomb = unpacking.bytes > MANY && unpacking.bytes / MAX_RATIO > consumed.max(1);
         if unpacking.entries > MAX_ENTRIES || unpacking.bytes > MAX_BYTES || is_bomb {
             return Err(Error::invalid(format!(
@@ -91,13 +99,32 @@ pub fn unpack(source: Source<'_>, root: &Root, options: &Options) -> Result<()> 
 /// Counts what is read of an archive.
 struct Counted<'a> {
     inner: Source<'a>,
-    count: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    count: Arc<AtomicU64>,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        self.count.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
+        self.count.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+/// Names and attributes of a member are kept in memory: they may come to so much, and not more.
+struct Limited<'a> {
+    inner: Source<'a>,
+    budget: Arc<AtomicU64>,
+}
+
+impl Read for Limited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.budget.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(std::io::Error::other("the names and attributes of a member are too long"));
+        }
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let n = self.inner.read(&mut buffer[..most])?;
+        self.budget.fetch_sub(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 }
