@@ -73,8 +73,8 @@ pub fn unpack(source: Source<'_>, root: &Root, options: &Options) -> Result<()> 
         bytes: 0,
         skipped: 0,
     };
-    for entry in archive.entries().doing(|| "read an archive")? {
-        let mut entry = entry.doing(|| "read an archive")?;
+    for entry in archive.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
         let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
         let what = || format!("unpack {}", name.display());
         // Its contents, and the headers of the next one.
@@ -94,6 +94,14 @@ pub fn unpack(source: Source<'_>, root: &Root, options: &Options) -> Result<()> 
         unpacking.entry(&mut entry, &name).map_err(|e| e.during(what()))?;
     }
     unpacking.finish()
+}
+
+/// What is wrong with an archive is said in words; what is wrong with the disk by its number.
+fn unreadable(error: std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(number) => Error::os("read an archive", lxc_sys::errno_from(number)),
+        None => Error::invalid(format!("read an archive: {error}")),
+    }
 }
 
 /// Counts what is read of an archive.
@@ -526,8 +534,8 @@ pub fn small_files(source: Source<'_>) -> Result<std::collections::BTreeMap<Stri
     const MAX: u64 = 1 << 20;
     let mut found = std::collections::BTreeMap::new();
     let mut archive = tar::Archive::new(compressed::open(source)?.take(64 * MAX));
-    for entry in archive.entries().doing(|| "read an archive")? {
-        let mut entry = entry.doing(|| "read an archive")?;
+    for entry in archive.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
         let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
         if !entry.header().entry_type().is_file() {
             continue;
