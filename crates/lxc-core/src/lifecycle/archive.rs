@@ -376,7 +376,14 @@ fn front(archive: &File) -> Result<Front> {
         match *parts.as_slice() {
             [ORIGIN] => front.origin = PathBuf::from(String::from_utf8_lossy(&bytes).trim()),
             [CONFIG] => front.config = bytes,
-            [BESIDE, name] if name != ".." => front.beside.push((name.to_string(), mode, bytes)),
+            // None of the files and directories that a container has itself.
+            [BESIDE, name]
+                if !name.starts_with('.')
+                    && !["partial", "config", "rootfs", "snaps", "overlay", "rootdev"].contains(&name)
+                    && !name.starts_with("lxc_") =>
+            {
+                front.beside.push((name.to_string(), mode, bytes))
+            }
             _ => return Err(Error::invalid(format!("{}: not of an exported container", path.display()))),
         }
     }

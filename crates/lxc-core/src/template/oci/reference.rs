@@ -93,6 +93,8 @@ impl Name {
             _ => ("docker.io", text),
         };
         let (path, reference) = match path.split_once('@') {
+            // No other digest is checked.
+            Some((_, digest)) if !digest.starts_with("sha256:") => return None,
             Some((path, digest)) => {
                 let path = path.rsplit_once(':').map_or(path, |(path, _)| path);
                 (path, digest.to_string())
@@ -140,7 +142,16 @@ mod tests {
         is("docker://me/app:1", "registry-1.docker.io", "me/app", "1");
         is("docker://localhost:5000/a/b:x", "localhost:5000", "a/b", "x");
         is("docker://quay.io/a/b:x@sha256:00ff", "quay.io", "a/b", "sha256:00ff");
-        for bad in ["docker://", "docker://a/../b", "docker://a b", "x:y", "oci:", "plain"] {
+        for bad in [
+            "docker://",
+            "docker://a/../b",
+            "docker://a b",
+            "docker://a@sha512:00",
+            "docker://a@SHA256:00",
+            "x:y",
+            "oci:",
+            "plain",
+        ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(

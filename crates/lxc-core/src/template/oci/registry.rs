@@ -220,8 +220,9 @@ fn known_account(host: &str) -> Option<(String, String)> {
     places.into_iter().flatten().find_map(|path| {
         let json: serde_json::Value = serde_json::from_slice(&files::read_small(&path).ok()?).ok()?;
         let auths = json.get("auths")?;
-        let entry =
-            auths.get(host).or_else(|| auths.get("docker.io").filter(|_| host.contains("docker.io")))?;
+        let entry = auths
+            .get(host)
+            .or_else(|| auths.get("docker.io").filter(|_| host == "https://index.docker.io/v1/"))?;
         let decoded = STANDARD.decode(entry.get("auth")?.as_str()?).ok()?;
         let text = String::from_utf8(decoded).ok()?;
         text.split_once(':').map(|(user, password)| (user.to_string(), password.to_string()))
