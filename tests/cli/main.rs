@@ -21,6 +21,7 @@ mod gc;
 mod half_way;
 mod hooks;
 mod hostile;
+mod hostile_images;
 mod images;
 mod import;
 mod info;

@@ -3,6 +3,7 @@
 
 pub mod commands;
 pub mod context;
+pub mod dialog;
 pub mod dispatch;
 pub mod getopt;
 pub mod help;

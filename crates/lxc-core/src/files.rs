@@ -2,13 +2,18 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation};
 
 use crate::error::{Doing, Error, Result};
+
+/// The path by which a descriptor can be used where a path is wanted.
+pub fn fd_path(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
 
 /// Reads a whole file with as few system calls as that takes.
 pub fn read_small(path: &Path) -> lxc_sys::Result<Vec<u8>> {
@@ -18,7 +23,7 @@ pub fn read_small(path: &Path) -> lxc_sys::Result<Vec<u8>> {
 }
 
 /// Reads until the end. A short read is not the end: the kernel returns its tables page by page.
-pub fn read_to_end(fd: std::os::fd::BorrowedFd<'_>) -> lxc_sys::Result<Vec<u8>> {
+pub fn read_to_end(fd: BorrowedFd<'_>) -> lxc_sys::Result<Vec<u8>> {
     const CHUNK: usize = 16 * 1024;
     let mut out = Vec::with_capacity(CHUNK);
     loop {

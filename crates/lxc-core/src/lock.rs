@@ -80,6 +80,7 @@ pub fn creation(directory: &Path) -> Result<Creation> {
 pub struct Partial {
     file: File,
     path: PathBuf,
+    record: Record,
 }
 
 /// What a `partial` file says of what goes with the container if it is not completed.
@@ -98,7 +99,7 @@ impl Record {
     }
 
     /// Reads the `partial` file of a container. One of upstream's programs is empty.
-    pub fn read(directory: &Path) -> Record {
+    fn read(directory: &Path) -> Record {
         let text = std::fs::read_to_string(directory.join(PARTIAL)).unwrap_or_default();
         Record {
             storage: text.lines().find_map(|line| line.strip_prefix("storage ")).map(String::from),
@@ -114,10 +115,17 @@ impl Record {
 
 impl Partial {
     /// Writes down what goes with the container if this is not completed, before it is made.
-    pub fn record(&self, record: &Record) -> Result<()> {
+    pub fn record(&mut self, record: Record) -> Result<()> {
         let what = || format!("write {}", self.path.display());
         self.file.set_len(0).doing(what)?;
-        self.file.write_all_at(record.text().as_bytes(), 0).doing(what)
+        self.file.write_all_at(record.text().as_bytes(), 0).doing(what)?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// What is written down. It is kept here: by now something else may be where the file was.
+    pub fn recorded(&self) -> &Record {
+        &self.record
     }
 
     /// The same when the directory has got its name.
@@ -137,7 +145,7 @@ pub fn begin_creation(directory: &Path) -> Result<Partial> {
     let what = || format!("create {}", path.display());
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).doing(what)?;
     lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
-    Ok(Partial { file, path })
+    Ok(Partial { file, path, record: Record::default() })
 }
 
 /// Marks an incomplete container as being removed: the mark that is there gets locked.
@@ -149,5 +157,6 @@ pub fn take_over(directory: &Path) -> Result<Partial> {
         return Err(Error::invalid(format!("{} is being created or removed", directory.display())));
     }
     lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
-    Ok(Partial { file, path })
+    let record = Record::read(directory);
+    Ok(Partial { file, path, record })
 }

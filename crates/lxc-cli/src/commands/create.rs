@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use lxc_core::lifecycle::create::CreateOptions;
 use lxc_core::plan::StorageKind;
 use lxc_core::source::Files;
-use lxc_core::template::Template;
+use lxc_core::template::{Dialog, Template};
 use lxc_core::{Container, global, storage};
 
 use crate::context::{Context, refuse};
+use crate::dialog::Terminal;
 use crate::getopt::{Arg, Opt, long, opt};
 use crate::size;
 use crate::table::{Command, Name};
@@ -134,8 +135,9 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         }
     }
     let arguments = context.words().to_vec();
-    let say = Some(say as fn(&str));
-    let options = CreateOptions { template, arguments, kinds, storage, quiet: context.quiet, say };
+    let terminal = Terminal::new();
+    let dialog = Some(&terminal as &dyn Dialog);
+    let options = CreateOptions { template, arguments, kinds, storage, quiet: context.quiet, dialog };
     match container.create(&options) {
         Ok(_) => Ok(0),
         Err(e) if e.kind() == lxc_core::Kind::AlreadyRunning => Ok(context.fail(&e)),
@@ -145,11 +147,4 @@ fn run(context: &Context) -> anyhow::Result<i32> {
             Ok(1)
         }
     }
-}
-
-/// What a template tells the user.
-fn say(text: &str) {
-    use std::io::Write;
-    // Nobody may be reading any more.
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -30,7 +30,7 @@ const OPTIONS: &[Opt] = &[
     opt('B', "bdev", Arg::Required("TYPE"), "Kind of storage (default: dir)"),
     long("fssize", Arg::Required("SIZE"), "Size of the file system, for block storage"),
     opt('M', "keepmac", Arg::No, "Keep the hardware addresses"),
-    long("devices", Arg::No, "Make device nodes of the host's disks too"),
+    long("devices", Arg::No, "Make device nodes of the host's disks, and attributes that only root gives"),
 ];
 
 fn run(context: &Context) -> anyhow::Result<i32> {
@@ -48,7 +48,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         kind: kind.transpose()?,
         storage: storage::Options { size, ..storage::Options::default() },
         keep_addresses: context.has("keepmac"),
-        devices: context.has("devices"),
+        trusted: context.has("devices"),
     };
     let file = File::open(path).doing(|| format!("open {path}"))?;
     match import(&file, &context.lxcpath, &options) {

@@ -234,7 +234,7 @@ fn inner_lxcpath(container: &Container, state: State, lxcpath: &Path) -> Option<
     // Found by descriptor: links inside do not lead outside.
     let root = lxc_core::rootfs::Root::open(&root).ok()?;
     let dir = root.open_at(below, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY).ok()?;
-    let path = lxc_core::rootfs::fd_path(std::os::fd::AsFd::as_fd(&dir));
+    let path = lxc_core::files::fd_path(std::os::fd::AsFd::as_fd(&dir));
     // The path is used while the listing runs: the descriptor stays open as long as the process.
     std::mem::forget(dir);
     Some(PathBuf::from(path))

@@ -12,19 +12,20 @@ use lxc_sys::Errno;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use tar::{EntryType, Header};
 
-use super::copy::{finish_new, identity_of, open_to_read};
+use super::copy::{finish_new, open_to_read, write_out};
+use super::making::identity_of;
 use super::making::{Making, identity_for_files};
 use super::rewrite::{self, Change};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::files::fd_path;
 use crate::plan::{Identity, Storage, StorageKind};
-use crate::rootfs::fd_path;
 use crate::source::Files;
 use crate::spawn::isolated::isolated;
 use crate::state::State;
 use crate::storage;
 use crate::template::compressed;
-use crate::template::unpack::{Options, unpack};
+use crate::template::unpack::{Options, Totals, unpack};
 
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,7 +290,7 @@ pub struct ImportOptions {
     /// It keeps its hardware addresses.
     pub keep_addresses: bool,
     /// Device nodes are made whatever they are of, the host's disks among them.
-    pub devices: bool,
+    pub trusted: bool,
 }
 
 /// Makes a container of an archive; returns its name.
@@ -308,14 +309,14 @@ pub fn import(archive: &File, lxcpath: &Path, options: &ImportOptions) -> Result
     let (file, directory) = (container.config_path(), container.directory());
     container.config.load_text(&front.config, &file, &Files).map_err(Error::from)?;
     let identity = identity_for_files(&container.config.values)?;
-    let making = Making::begin(&lxcpath, &name, identity.clone())?;
-    let fill = || -> Result<()> {
+    let mut making = Making::begin(&lxcpath, &name, identity.clone())?;
+    let mut fill = || -> Result<()> {
         for (name, mode, bytes) in &front.beside {
             let path = directory.join(name);
             let what = || format!("write {}", path.display());
-            std::fs::write(&path, bytes).doing(what)?;
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(*mode))
-                .doing(what)?;
+            let mut file = File::options().write(true).create_new(true).open(&path).doing(what)?;
+            file.write_all(bytes).doing(what)?;
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(*mode)).doing(what)?;
         }
         let change = Change {
             from: &front.origin,
@@ -325,9 +326,9 @@ pub fn import(archive: &File, lxcpath: &Path, options: &ImportOptions) -> Result
         };
         let text = rewrite::configuration(&container.config, &change)?;
         let unshifted = container.has_unshifted_files();
-        let storage = finish_new(&making, &text, &name, options.kind, &options.storage, name != old)?;
+        let storage = finish_new(&mut making, &text, &name, options.kind, &options.storage, name != old)?;
         let shift = if unshifted { Identity::default() } else { identity.clone() };
-        fill_rootfs(archive, &storage, &shift, options.devices)
+        fill_rootfs(archive, &storage, &shift, options.trusted)
     };
     match fill() {
         Ok(()) => making.complete().map(|()| name),
@@ -338,7 +339,7 @@ pub fn import(archive: &File, lxcpath: &Path, options: &ImportOptions) -> Result
     }
 }
 
-fn fill_rootfs(archive: &File, storage: &Storage, identity: &Identity, devices: bool) -> Result<()> {
+fn fill_rootfs(archive: &File, storage: &Storage, identity: &Identity, trusted: bool) -> Result<()> {
     let ordinary = !rustix::process::geteuid().is_root();
     let within = if ordinary { identity.with_caller() } else { identity.clone() };
     let again = |file: &File| -> Result<File> {
@@ -348,9 +349,9 @@ fn fill_rootfs(archive: &File, storage: &Storage, identity: &Identity, devices: 
     let (root, _held) = super::copy::open_root(storage)?;
     let source = again(archive)?;
     isolated(within.is_mapped().then_some(&within), || {
-        let options =
-            Options { only_below: Some(ROOTFS.into()), with_devices: devices, ..Options::default() };
-        unpack(Box::new(source), &root, &options)
+        let options = Options { only_below: Some(ROOTFS.into()), trusted, ..Options::default() };
+        unpack(Box::new(source), &root, &options, &mut Totals::default())?;
+        write_out(&root)
     })
 }
 

@@ -19,7 +19,7 @@ use crate::rootfs::Root;
 use crate::source::Files;
 use crate::spawn::isolated::{isolated, with_ids_of};
 use crate::state::State;
-use crate::storage::copy::{Copied, Progress, copy_tree};
+use crate::storage::copy::{Progress, copy_tree};
 use crate::storage::dependents::{self, Place};
 use crate::storage::{self, Backend, Connection, Mounted, Target};
 
@@ -91,8 +91,8 @@ impl Container {
         let source =
             Storage::of(&self.config.values)?.ok_or_else(|| Error::invalid("No rootfs specified"))?;
         let identity = identity_for_files(&self.config.values)?;
-        let making = Making::begin(&lxcpath, name, identity)?;
-        match self.fill_copy(&making, &source, options, shown, extra) {
+        let mut making = Making::begin(&lxcpath, name, identity)?;
+        match self.fill_copy(&mut making, &source, options, shown, extra) {
             Ok(()) => making.complete()?,
             Err(e) => {
                 making.undo();
@@ -126,53 +126,33 @@ impl Container {
 
     fn fill_copy(
         &self,
-        making: &Making,
+        making: &mut Making,
         source: &Storage,
         options: &CopyOptions<'_>,
         shown: &str,
         extra: Extra<'_>,
     ) -> Result<()> {
         let way = self.way(source, making, options)?;
+        let new = copy_storage(making, source, way, options)?;
+        let mut container = self.configuration_of_copy(making, &new, options, shown)?;
+        extra(&mut container)?;
+        container.write_new()?;
         let place = (making.place.0.clone(), shown.to_string());
-        let directory = place.0.join(shown);
-        let from = storage::backend(source.kind());
-        let wanted = merged(&options.storage, from.like(source));
-        let unique = unique_name(&making.place);
-        let target = Target { name: &unique, directory: &making.directory, options: &wanted };
-        let backend = storage::backend(way.kind);
-        let new = match (source, way.kind) {
-            // The layers below stay the same.
-            (Storage::Overlay { lower, .. }, StorageKind::Overlay) => {
-                storage::overlay::layers(lower.clone(), &making.directory)
-            }
-            (Storage::Dir(lower) | Storage::Btrfs(lower), StorageKind::Overlay) => {
-                storage::overlay::layers(vec![lower.clone()], &making.directory)
-            }
-            _ => backend.place(&target)?,
-        };
-        check_rights(source).and_then(|()| check_rights(&new))?;
-        making.record(&new)?;
-        let what = |e: Error| e.during("Error copying storage");
-        let mut copied = Copied::default();
-        let work = || -> Result<()> {
-            if way.snapshot {
-                return backend.snapshot(source, &new, &target);
-            }
-            backend.create(&new, &target)?;
-            copied = copy_contents(source, &new, options)?;
-            Ok(())
-        };
-        with_ids_of(&making.identity, work).map_err(what)?;
-        if new.directory().is_none() {
-            // What other tools expect beside a configuration.
-            let rootfs = making.directory.join("rootfs");
-            match std::fs::create_dir(&rootfs) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(e).doing(|| format!("create {}", rootfs.display()));
-                }
-                _ => own(&rootfs, &making.identity)?,
-            }
-        }
+        self.enter_dependents(source, (&making.directory, &place), way)?;
+        own(&making.directory, &making.identity)?;
+        self.personalize(&container, &new, making, options, shown)?;
+        take_back(&making.directory, &container.config_path(), &making.identity)
+    }
+
+    /// The configuration of a copy that will be called `shown`.
+    fn configuration_of_copy(
+        &self,
+        making: &Making,
+        new: &Storage,
+        options: &CopyOptions<'_>,
+        shown: &str,
+    ) -> Result<Container> {
+        let directory = making.place.0.join(shown);
         let change = Change {
             from: &self.directory(),
             to: &directory,
@@ -187,14 +167,7 @@ impl Container {
         if !options.keep_name {
             container.set("lxc.uts.name", shown)?;
         }
-        extra(&mut container)?;
-        container.write_new()?;
-        self.enter_dependents(source, (&making.directory, &place), way)?;
-        if !making.identity.is_mapped() || rustix::process::geteuid().is_root() {
-            own(&making.directory, &making.identity)?;
-        }
-        self.personalize(&container, &new, making, options, shown)?;
-        take_back(&making.directory, &path, &making.identity)
+        Ok(container)
     }
 
     /// Who builds on whom from now on. A snapshot among the container's own snapshots goes with the container.
@@ -323,6 +296,51 @@ pub(super) fn run_clone_hooks(
     })
 }
 
+/// Makes the storage of a copy, with all that is in the source's.
+fn copy_storage(
+    making: &mut Making,
+    source: &Storage,
+    way: Way,
+    options: &CopyOptions<'_>,
+) -> Result<Storage> {
+    let wanted = merged(&options.storage, storage::backend(source.kind()).like(source));
+    let unique = unique_name(&making.place);
+    let directory = making.directory.clone();
+    let target = Target { name: &unique, directory: &directory, options: &wanted };
+    let backend = storage::backend(way.kind);
+    let new = match (source, way.kind) {
+        // The layers below stay the same.
+        (Storage::Overlay { lower, .. }, StorageKind::Overlay) => {
+            storage::overlay::layers(lower.clone(), &directory)
+        }
+        (Storage::Dir(lower) | Storage::Btrfs(lower), StorageKind::Overlay) => {
+            storage::overlay::layers(vec![lower.clone()], &directory)
+        }
+        _ => backend.place(&target)?,
+    };
+    check_rights(source).and_then(|()| check_rights(&new))?;
+    making.record(&new)?;
+    let work = || {
+        if way.snapshot {
+            return backend.snapshot(source, &new, &target);
+        }
+        backend.create(&new, &target)?;
+        copy_contents(source, &new, options)
+    };
+    with_ids_of(&making.identity, work).map_err(|e| e.during("Error copying storage"))?;
+    if new.directory().is_none() {
+        // What other tools expect beside a configuration.
+        let rootfs = directory.join("rootfs");
+        match std::fs::create_dir(&rootfs) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(e).doing(|| format!("create {}", rootfs.display()));
+            }
+            _ => own(&rootfs, &making.identity)?,
+        }
+    }
+    Ok(new)
+}
+
 /// The wishes of the caller, and what is as in the source where there are none.
 fn merged(wanted: &storage::Options, like: storage::Options) -> storage::Options {
     let mut all = wanted.clone();
@@ -372,18 +390,21 @@ fn open_mounted(
 }
 
 /// Copies all files from one root file system to another, which is empty.
-fn copy_contents(source: &Storage, new: &Storage, options: &CopyOptions<'_>) -> Result<Copied> {
+fn copy_contents(source: &Storage, new: &Storage, options: &CopyOptions<'_>) -> Result<()> {
     let (from, _from_connection) = open_to_read(source)?;
     let (to, _to_connection) = open_root(new)?;
     remove_lost_and_found(&to);
-    let copied = copy_tree(from.fd(), to.fd(), options.allow_running, options.progress)
+    copy_tree(from.fd(), to.fd(), options.allow_running, options.progress)
         .map_err(|e| explain_full(e.during(format!("copy {source} to {new}"))))?;
-    // Complete means: also after power has failed.
+    write_out(&to)
+}
+
+/// Writes the file system of a root directory to disk: complete means also after power has failed.
+pub(super) fn write_out(root: &Root) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(to.fd(), ".", flags, Mode::empty())
+    rustix::fs::openat(root.fd(), ".", flags, Mode::empty())
         .and_then(rustix::fs::syncfs)
-        .doing(|| format!("write {new} to disk"))?;
-    Ok(copied)
+        .doing(|| "write the root file system to disk")
 }
 
 /// A new file system of ext4 is not quite empty; the source may have one of its own.
@@ -412,7 +433,7 @@ pub(super) fn set_hostname(root: &Root, name: &str) -> Result<()> {
 /// Makes the storage and the configuration of a container that comes from elsewhere; its text is already what it shall
 /// be, but for the storage and, with `renamed`, the host name.
 pub(super) fn finish_new(
-    making: &Making,
+    making: &mut Making,
     text: &[u8],
     name: &str,
     kind: Option<StorageKind>,
@@ -420,7 +441,8 @@ pub(super) fn finish_new(
     renamed: bool,
 ) -> Result<Storage> {
     let backend = storage::backend(kind.unwrap_or(StorageKind::Dir));
-    let target = Target { name, directory: &making.directory, options: wanted };
+    let directory = making.directory.clone();
+    let target = Target { name, directory: &directory, options: wanted };
     let storage = backend.place(&target)?;
     check_rights(&storage)?;
     making.record(&storage)?;
@@ -453,11 +475,6 @@ fn own_root(storage: &Storage, identity: &Identity) -> Result<()> {
     }
     let (root, _held) = open_root(storage)?;
     let (uid, gid) = identity.host_owner();
-    std::os::unix::fs::chown(crate::rootfs::fd_path(root.fd()), Some(uid), Some(gid))
+    std::os::unix::fs::chown(crate::files::fd_path(root.fd()), Some(uid), Some(gid))
         .doing(|| format!("own {storage}"))
-}
-
-/// Whose files these are, for [`with_ids_of`].
-pub(super) fn identity_of(container: &Container) -> Identity {
-    Identity::resolve(&container.config.values).unwrap_or_default()
 }

@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 
 use lxc_config::IdKind;
 
+use super::copy::write_out;
 use super::making::{Making, check_rights, identity_for_files, let_pass, own, take_back};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
 use crate::mount::tree;
 use crate::plan::{Identity, Storage, StorageKind};
+use crate::rootfs::Root;
 use crate::spawn::isolated::isolated;
 use crate::storage::{self, Mounted, Target};
-use crate::template::{Prepared, Request, Template};
+use crate::template::{Dialog, Prepared, Request, Template};
 
 /// What is created.
 #[derive(Debug, Clone, Default)]
-pub struct CreateOptions {
+pub struct CreateOptions<'a> {
     /// `None` makes a container without a root file system.
     pub template: Option<Template>,
     /// The user's options for the template.
@@ -30,8 +32,8 @@ pub struct CreateOptions {
     pub storage: storage::Options,
     /// stdio of template programs is /dev/null.
     pub quiet: bool,
-    /// Shows the user what a template does.
-    pub say: Option<fn(&str)>,
+    /// Whoever has asked for the container.
+    pub dialog: Option<&'a dyn Dialog>,
 }
 
 impl Container {
@@ -40,7 +42,7 @@ impl Container {
     ///
     /// # Errors
     /// Why not; nothing of it is left.
-    pub fn create(&mut self, options: &CreateOptions) -> Result<bool> {
+    pub fn create(&mut self, options: &CreateOptions<'_>) -> Result<bool> {
         let creation = lock::creation(&self.directory())?;
         let identity = identity_for_files(&self.config.values)?;
         if options.template == Some(Template::Host) && !rustix::process::geteuid().is_root() {
@@ -61,8 +63,8 @@ impl Container {
         if matches!(prepared, Prepared::Shown) {
             return Ok(false);
         }
-        let making = Making::begin(self.lxcpath(), self.name(), identity)?;
-        match self.fill(&making, options, &prepared) {
+        let mut making = Making::begin(self.lxcpath(), self.name(), identity)?;
+        match self.fill(&mut making, options, &prepared) {
             Ok(()) => making.complete().map(|()| true),
             Err(e) => {
                 making.undo();
@@ -74,7 +76,7 @@ impl Container {
     /// What a template is told; where there is no root file system yet, of it only the directory of the container.
     fn request<'a>(
         &'a self,
-        options: &CreateOptions,
+        options: &CreateOptions<'a>,
         rootfs: &'a Path,
         arguments: &'a [String],
     ) -> Request<'a> {
@@ -85,12 +87,12 @@ impl Container {
             arguments,
             quiet: options.quiet,
             mapped: !self.config.values.idmap.is_empty(),
-            say: options.say,
+            dialog: options.dialog,
         }
     }
 
-    fn fill(&mut self, making: &Making, options: &CreateOptions, prepared: &Prepared) -> Result<()> {
-        let (directory, identity) = (&making.directory, &making.identity);
+    fn fill(&mut self, making: &mut Making, options: &CreateOptions<'_>, prepared: &Prepared) -> Result<()> {
+        let (directory, identity) = (&making.directory.clone(), &making.identity.clone());
         if let Some(template) = &options.template {
             if template.fills_rootfs() {
                 self.make_storage(making, options)?;
@@ -108,10 +110,11 @@ impl Container {
     }
 
     /// Makes storage of the first kind that can be had.
-    fn make_storage(&mut self, making: &Making, options: &CreateOptions) -> Result<()> {
+    fn make_storage(&mut self, making: &mut Making, options: &CreateOptions<'_>) -> Result<()> {
         let kinds: &[StorageKind] =
             if options.kinds.is_empty() { &[StorageKind::Dir] } else { &options.kinds };
-        let target = Target { name: self.name(), directory: &making.directory, options: &options.storage };
+        let directory = making.directory.clone();
+        let target = Target { name: self.name(), directory: &directory, options: &options.storage };
         let mut failed = None;
         for kind in kinds {
             let backend = storage::backend(*kind);
@@ -142,7 +145,7 @@ impl Container {
     fn run_template(
         &self,
         template: &Template,
-        options: &CreateOptions,
+        options: &CreateOptions<'_>,
         prepared: &Prepared,
         directory: &Path,
         identity: &Identity,
@@ -175,12 +178,13 @@ impl Container {
                     .doing(|| format!("own {}", rootfs.display()))?;
             }
             if let Some(lines) = template.run(&request, prepared)? {
-                use std::io::Write;
-                let mut file = std::fs::File::options()
-                    .append(true)
-                    .open(&config)
-                    .doing(|| format!("append to {}", config.display()))?;
-                file.write_all(lines.as_bytes()).doing(|| format!("append to {}", config.display()))?;
+                // In place: in a user namespace the directory is not for it to write.
+                let own = std::fs::read_to_string(&config).doing(|| format!("read {}", config.display()))?;
+                std::fs::write(&config, lines.around(&own))
+                    .doing(|| format!("write {}", config.display()))?;
+            }
+            if template.fills_rootfs() {
+                write_out(&Root::open(&rootfs)?)?;
             }
             if ordinary { let_pass(directory, None, identity.setup_gid) } else { Ok(()) }
         };
@@ -203,7 +207,7 @@ impl Container {
                 let mounted = storage::backend(storage.kind()).mount(&storage, "")?;
                 if identity.is_mapped() {
                     let (uid, gid) = identity.host_owner();
-                    let path = crate::rootfs::fd_path(mounted.tree.as_fd());
+                    let path = crate::files::fd_path(mounted.tree.as_fd());
                     chown(path, Some(uid), Some(gid)).doing(|| format!("own {storage}"))?;
                 }
                 let place = self.config.values.rootfs.mount.clone();
@@ -226,13 +230,32 @@ impl Container {
              # (Be aware this has security implications)\n\n",
             template.label(),
             if arguments.is_empty() { "" } else { " " },
-            arguments.join(" "),
+            shown(arguments),
             crate::paths::share_dir().display(),
         );
         crate::files::replace(&path, &[header.as_bytes(), &text].concat(), 0o640)?;
         *self = Container::open(self.name(), self.lxcpath())?;
         Ok(())
     }
+}
+
+/// Arguments of a template on one line, without what only the caller should know.
+fn shown(arguments: &[String]) -> String {
+    let mut is_secret = false;
+    let mut words = Vec::new();
+    for word in arguments {
+        let text = if is_secret {
+            "***"
+        } else if word.starts_with("--password=") {
+            "--password=***"
+        } else {
+            word
+        };
+        is_secret = word == "--password";
+        let plain = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        words.push(text.chars().map(plain).collect::<String>());
+    }
+    words.join(" ")
 }
 
 /// Gives new storage to the container's root.
@@ -244,5 +267,20 @@ fn own_storage(storage: &Storage, identity: &Identity) -> Result<()> {
         }
         // When it is mounted to be filled.
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_in_the_header() {
+        let words = |words: &[&str]| shown(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(
+            words(&["-d", "debian", "a\nlxc.hook.pre-start = /x"]),
+            "-d debian a\\nlxc.hook.pre-start = /x"
+        );
+        assert_eq!(words(&["--password", "x", "--password=y", "z"]), "--password *** --password=*** z");
     }
 }

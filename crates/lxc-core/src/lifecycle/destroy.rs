@@ -5,11 +5,12 @@ use std::path::Path;
 use lxc_config::HookType;
 use lxc_sys::Errno;
 
+use super::making::identity_of;
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
 use crate::lock;
-use crate::plan::{Identity, Storage};
+use crate::plan::Storage;
 use crate::spawn::isolated::with_ids_of;
 use crate::state::State;
 use crate::storage::dependents;
@@ -35,9 +36,7 @@ impl Container {
         }
         let _lock = lock::lock_container(self.lxcpath(), self.name())?;
         let values = &self.config.values;
-        // Where the map is not to be used the files have those ids all the same that the user may map.
-        let identity =
-            Identity::resolve(values).ok().filter(Identity::is_mapped).unwrap_or_else(Identity::of_caller);
+        let identity = identity_of(self);
         let place = (self.lxcpath().to_path_buf(), self.name().to_string());
         if creation == lock::Creation::Incomplete {
             let removal = Removal::of_incomplete(&place)?;

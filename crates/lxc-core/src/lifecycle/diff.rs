@@ -1,6 +1,7 @@
 //! What has changed in a container's root file system.
 
-use super::copy::{identity_of, open_to_read};
+use super::copy::open_to_read;
+use super::making::identity_of;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::plan::Storage;

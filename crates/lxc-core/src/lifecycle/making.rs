@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lxc_sys::Errno;
 use rustix::fs::{CWD, RenameFlags};
 
+use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock::{self, Creation, Partial, Record};
 use crate::plan::{Identity, Storage, Subordinate};
@@ -44,15 +45,20 @@ impl Making {
             Creation::Complete => {}
         }
         let had = names_in(&directory)?;
-        let partial = make_directory(&directory)?;
+        let mut partial = make_directory(&directory)?;
+        if directory.join("config").exists() {
+            // It was completed since the caller has looked.
+            partial.complete()?;
+            return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
+        }
         if !had.is_empty() {
-            partial.record(&Record { storage: None, keeps: had.clone() })?;
+            partial.record(Record { storage: None, keeps: had.clone() })?;
         }
         Ok(Making { place, directory, identity, partial, had, made_lxcpath })
     }
 
     /// Writes down what storage is going to be made. What is there already stays, whatever becomes of the container.
-    pub(super) fn record(&self, storage: &Storage) -> Result<()> {
+    pub(super) fn record(&mut self, storage: &Storage) -> Result<()> {
         if backend(storage.kind()).exists(storage) {
             return match storage {
                 // It is filled.
@@ -60,7 +66,7 @@ impl Making {
                 _ => Err(Error::os(format!("create {storage}"), Errno::EXIST)),
             };
         }
-        self.partial.record(&Record { storage: Some(storage.to_string()), keeps: self.had.clone() })
+        self.partial.record(Record { storage: Some(storage.to_string()), keeps: self.had.clone() })
     }
 
     /// The container is complete, also after power has failed.
@@ -122,6 +128,13 @@ pub(super) fn identity_for_files(values: &lxc_config::Values) -> Result<Identity
         given.check(&identity)?;
     }
     Ok(identity)
+}
+
+/// With whose ids a container's files are read and removed. Where its map is not to be used they have those ids all the
+/// same that the caller may map.
+pub(super) fn identity_of(container: &Container) -> Identity {
+    let found = Identity::resolve(&container.config.values).ok();
+    found.filter(Identity::is_mapped).unwrap_or_else(Identity::of_caller)
 }
 
 /// The container's directory, with the mark in it: its group may write, others have no business there. It gets its name

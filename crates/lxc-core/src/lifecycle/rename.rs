@@ -8,7 +8,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags};
 
-use super::copy::{Told, identity_of, open_root, run_clone_hooks, set_hostname};
+use super::copy::{Told, open_root, run_clone_hooks, set_hostname};
+use super::making::identity_of;
 use super::rewrite::{self, Change};
 use crate::container::{Container, WAITING};
 use crate::error::{Doing, Error, Kind, Result};

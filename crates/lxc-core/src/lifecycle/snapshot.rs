@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use lxc_sys::Errno;
 use rustix::fs::{CWD, RenameFlags};
 
-use super::copy::{CopyOptions, identity_of};
+use super::copy::CopyOptions;
+use super::making::identity_of;
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;

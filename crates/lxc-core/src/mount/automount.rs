@@ -7,7 +7,8 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::cgroup::{Layout, Version};
 use crate::error::{Doing, Error, Result};
-use crate::rootfs::{Root, fd_path, mount_on};
+use crate::files::fd_path;
+use crate::rootfs::{Root, mount_on};
 use std::os::fd::AsFd;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);

@@ -7,7 +7,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::error::{Doing, Error, Result};
-use crate::rootfs::{Root, fd_path, mount_on};
+use crate::files::fd_path;
+use crate::rootfs::{Root, mount_on};
 use crate::terminal::pty::Pty;
 
 /// Nodes of a new /dev: name, major, minor.

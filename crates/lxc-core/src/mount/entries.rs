@@ -6,8 +6,9 @@ use lxc_config::mount_entry::Create;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use crate::error::{Doing, Error, Result};
+use crate::files::fd_path;
 use crate::plan::MountPlan;
-use crate::rootfs::{Root, fd_path, locked_flags, mount_on};
+use crate::rootfs::{Root, locked_flags, mount_on};
 
 /// Performs one entry. An optional one that fails is logged.
 pub fn mount(root: &Root, entry: &MountPlan) -> Result<()> {

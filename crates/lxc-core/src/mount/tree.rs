@@ -48,7 +48,7 @@ pub fn make_of(plan: &RootfsPlan, found: &Found) -> Result<OwnedFd> {
                 .doing(|| format!("clone the mount of {}", path.display()))?
         }
         (_, [lower @ .., upper, work]) => {
-            let path = |fd: &OwnedFd| std::path::PathBuf::from(crate::rootfs::fd_path(fd.as_fd()));
+            let path = |fd: &OwnedFd| std::path::PathBuf::from(crate::files::fd_path(fd.as_fd()));
             let lower: Vec<_> = lower.iter().map(path).collect();
             overlay::mount(&lower, &path(upper), &path(work), &plan.options.data)?
         }

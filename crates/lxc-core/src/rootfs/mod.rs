@@ -4,8 +4,9 @@
 //! would follow them and never lead outside, whatever changes meanwhile. What is found is used by
 //! its descriptor (`/proc/self/fd/N` of the host's proc where a call wants a path).
 
+use crate::files::fd_path;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use lxc_sys::Errno;
@@ -34,11 +35,6 @@ impl AsFd for Parent<'_> {
             Parent::Below(fd) => fd.as_fd(),
         }
     }
-}
-
-/// The path by which a descriptor can be used where a path is wanted.
-pub fn fd_path(fd: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Changes to a directory of the container's, inside of it. Links of /proc to descriptors are not followed: one of them may

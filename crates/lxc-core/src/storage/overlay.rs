@@ -141,7 +141,7 @@ fn mount_layers(lower: &[PathBuf], own: Option<(&Path, &Path)>, data: &str) -> R
         }
         let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .doing(|| format!("open {}", path.display()))?;
-        let text = copy::path_of(fd.as_fd());
+        let text = crate::files::fd_path(fd.as_fd());
         held.push(fd);
         Ok(text)
     };

@@ -46,8 +46,8 @@ impl Removal {
             }
         }
         let mark = if directory.is_dir() {
-            let mark = begin_creation(&directory)?;
-            mark.record(&storage.map(Record::of).unwrap_or_default())?;
+            let mut mark = begin_creation(&directory)?;
+            mark.record(storage.map(Record::of).unwrap_or_default())?;
             dependents::strike(place)?;
             Some(mark)
         } else {
@@ -62,7 +62,7 @@ impl Removal {
     /// What the mark says is nothing.
     pub fn of_remains(place: &Place, mark: Partial) -> Result<Removal> {
         let directory = place.0.join(&place.1);
-        let record = Record::read(&directory);
+        let record = mark.recorded().clone();
         let storage = record.storage.as_deref().map(recorded).transpose()?;
         dependents::strike(place)?;
         Ok(Removal { directory, storage, keeps: record.keeps, _mark: Some(mark) })

@@ -4,6 +4,9 @@ use std::io::{BufReader, Read};
 
 use crate::error::{Doing, Error, Result};
 
+/// Memory that xz may want, in bytes: xz -9 makes archives that want 65 MiB.
+const MAX_MEMORY: u64 = 256 << 20;
+
 /// What a decompressor reads from: a file, or a stream that is checked meanwhile.
 pub type Source<'a> = Box<dyn Read + Send + 'a>;
 
@@ -25,7 +28,12 @@ pub fn open<'a>(source: Source<'a>) -> Result<Source<'a>> {
     let whole = std::io::Cursor::new(head.clone()).chain(source);
     Ok(match head.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::read::XzDecoder::new_multi_decoder(whole)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            let several = liblzma::stream::CONCATENATED;
+            let decoder = liblzma::stream::Stream::new_stream_decoder(MAX_MEMORY, several);
+            let decoder = decoder.map_err(|e| Error::invalid(format!("read an archive: {e}")))?;
+            Box::new(liblzma::read::XzDecoder::new_stream(whole, decoder))
+        }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             Box::new(zstd::stream::read::Decoder::new(whole).doing(|| "read an archive")?)
         }

@@ -1,6 +1,5 @@
 //! Files of servers, by HTTPS: resumed where they were cut off, checked while they arrive.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -14,12 +13,13 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, http};
 
+use super::digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::program;
 
 /// Largest answer that is kept in memory: indexes, manifests.
 const MAX_TEXT: u64 = 64 << 20;
-/// Until a server has answered; contents may take as long as they come.
+/// Until a server has answered, and between two parts of what it sends.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often something is tried that the network may have spoilt.
 const TRIES: u32 = 3;
@@ -75,6 +75,7 @@ impl Client {
             .https_only(!plain)
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
             .user_agent(format!("lxc/{} compat:7", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Client { agent: Agent::with_parts(config, DefaultConnector::default(), HostNames) })
@@ -127,16 +128,26 @@ impl Client {
         }
     }
 
-    /// Downloads a file; what is there of it already is gone on from. Returns its SHA-256.
+    /// Downloads a file; what is there of it already is gone on from. Returns its SHA-256. `progress` is told how many
+    /// bytes are here, and how many it will be.
     ///
     /// # Errors
-    /// No answer, another status, or the file cannot be written. What has arrived stays, to go on from.
-    pub fn file(&self, url: &str, path: &Path, headers: &[(&str, String)]) -> Result<String> {
+    /// No answer, another status (of kind Denied: 401), more than `most` bytes, or the file cannot be written. What has
+    /// arrived stays, to go on from.
+    pub fn file(
+        &self,
+        url: &str,
+        path: &Path,
+        headers: &[(&str, String)],
+        most: u64,
+        progress: &dyn Fn(u64, Option<u64>),
+    ) -> Result<String> {
         let what = || format!("write {}", path.display());
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path).doing(what)?;
+        let mut options = File::options();
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path).doing(what)?;
         let mut sum = Sha256::new();
-        let mut have = hash_all(&mut file, &mut sum).doing(what)?;
+        let mut have = digest::add(&mut file, &mut sum).doing(what)?;
         let mut failed = None;
         for _ in 0..TRIES {
             let mut headers = headers.to_vec();
@@ -153,18 +164,18 @@ impl Client {
                     have = 0;
                 }
                 // Nothing is behind what is there.
-                416 if have > 0 => return Ok(hex(sum)),
+                416 if have > 0 => return Ok(digest::digits(sum)),
                 status => {
                     let text = format!("Failed to download {url}: the server answers {status}");
-                    return Err(Error::new(Kind::Failed, text));
+                    return Err(Error::new(if status == 401 { Kind::Denied } else { Kind::Failed }, text));
                 }
             }
-            match receive(&mut answer, &mut file, &mut sum, &mut have, &what) {
+            match receive(&mut answer, &mut file, &mut sum, &mut have, most, progress) {
                 Ok(()) => {
                     file.sync_all().doing(what)?;
-                    return Ok(hex(sum));
+                    return Ok(digest::digits(sum));
                 }
-                Err(Fault::Disk(e)) => return Err(e),
+                Err(Fault::Here(e)) => return Err(e.during(what())),
                 // Cut off: go on from there.
                 Err(Fault::Network(text)) => failed = Some(text),
             }
@@ -175,7 +186,7 @@ impl Client {
 
 enum Fault {
     Network(String),
-    Disk(Error),
+    Here(Error),
 }
 
 fn receive(
@@ -183,23 +194,29 @@ fn receive(
     file: &mut File,
     sum: &mut Sha256,
     have: &mut u64,
-    what: &impl Fn() -> String,
+    most: u64,
+    progress: &dyn Fn(u64, Option<u64>),
 ) -> std::result::Result<(), Fault> {
     let length: Option<u64> =
         answer.headers().get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let mut reader = answer.body_mut().with_config().limit(u64::MAX).reader();
     let mut buffer = vec![0; 128 * 1024];
     let mut got = 0;
+    let all = length.map(|length| *have + length);
     loop {
         let n = match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => n,
             Err(e) => return Err(Fault::Network(e.to_string())),
         };
-        file.write_all(&buffer[..n]).doing(what).map_err(Fault::Disk)?;
+        if *have + n as u64 > most {
+            return Err(Fault::Here(Error::invalid(format!("the server sends more than {most} bytes"))));
+        }
+        file.write_all(&buffer[..n]).doing(|| "write").map_err(Fault::Here)?;
         sum.update(&buffer[..n]);
         *have += n as u64;
         got += n as u64;
+        progress(*have, all);
     }
     match length {
         Some(length) if got < length => Err(Fault::Network(format!("cut off after {got} of {length} bytes"))),
@@ -218,46 +235,6 @@ pub fn body(answer: &mut Answer, url: &str) -> Result<Vec<u8>> {
         .limit(MAX_TEXT)
         .read_to_vec()
         .map_err(|e| Error::new(Kind::Failed, format!("Failed to download {url}: {e}")))
-}
-
-/// Reads a file from its beginning to its end.
-fn hash_all(file: &mut File, sum: &mut Sha256) -> std::io::Result<u64> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; 128 * 1024];
-    let mut all = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(all),
-            n => {
-                sum.update(&buffer[..n]);
-                all += n as u64;
-            }
-        }
-    }
-}
-
-/// SHA-256 of a file, in hexadecimal digits.
-///
-/// # Errors
-/// It cannot be read.
-pub fn sha256_of(path: &Path) -> Result<String> {
-    let mut sum = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| hash_all(&mut file, &mut sum))
-        .doing(|| format!("read {}", path.display()))?;
-    Ok(hex(sum))
-}
-
-/// SHA-256 of bytes, in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(Sha256::new().chain_update(bytes))
-}
-
-fn hex(sum: Sha256) -> String {
-    sum.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Addresses of names as the host finds them. This program is linked statically: the C library's own look-up would need

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use super::Request;
-use super::unpack::{Options, unpack};
+use super::unpack::{Options, Totals, unpack};
+use super::{Lines, Request};
 use crate::error::{Doing, Error, Result};
 use crate::paths;
 use crate::rootfs::Root;
@@ -22,7 +22,12 @@ pub struct Image {
     pub metadata: BTreeMap<String, Vec<u8>>,
     /// The device nodes below dev are left out.
     pub without_dev: bool,
+    /// Without a configuration it is none.
+    pub needs_config: bool,
 }
+
+/// Keys that say whose container it is and where: whoever makes it says so, not the image.
+const REFUSED: [&str; 4] = ["lxc.idmap", "lxc.id_map", "lxc.rootfs", "lxc.rootfs."];
 
 impl Image {
     /// A file of the metadata: for containers with a user namespace or without, and for this version, if there is one.
@@ -42,8 +47,10 @@ impl Image {
     ///
     /// # Errors
     /// The archive is refused, or a file cannot be written.
-    pub fn fill(&self, request: &Request<'_>, says: &mut dyn FnMut(&str)) -> Result<String> {
+    pub fn fill(&self, request: &Request<'_>, says: &mut dyn FnMut(&str)) -> Result<Lines> {
         let user = request.mapped;
+        let words = Words::of(request);
+        let config = self.configuration(user, &words)?;
         let root = Root::open(request.rootfs)?;
         let excludes = self.file("excludes", user).unwrap_or_default();
         let excludes = excludes.lines().filter(|l| !l.trim().is_empty()).map(String::from).collect();
@@ -53,9 +60,9 @@ impl Image {
         }
         says("Unpacking the rootfs");
         let archive = self.rootfs.try_clone().doing(|| "open the archive")?;
-        unpack(Box::new(archive), &root, &options).map_err(|e| e.during("the root file system"))?;
+        unpack(Box::new(archive), &root, &options, &mut Totals::default())
+            .map_err(|e| e.during("the root file system"))?;
         drop(root.make_dir("dev/pts", 0o755)?);
-        let words = Words::of(request);
         for file in self.file("templates", user).unwrap_or_default().lines().map(str::trim) {
             if file.is_empty() || !root.is_file(file.trim_start_matches('/')) {
                 continue;
@@ -65,30 +72,38 @@ impl Image {
             let new = words.put_in(&String::from_utf8_lossy(&text));
             root.write_file(path, 0o644, new.as_bytes())?;
         }
-        let lines = self.configuration(request, user, &words)?;
-        if let Some(message) = self.file("create-message", user) {
-            says(&format!("\n---\n{}", words.put_in(&message).trim_end()));
-        }
-        Ok(lines)
-    }
-
-    fn configuration(&self, request: &Request<'_>, user: bool, words: &Words) -> Result<String> {
-        let mut out = String::new();
-        if let Some(config) = self.file("config", user) {
-            out.push_str("\n# Distribution configuration\n");
-            out.push_str(&words.put_in(&config));
-            if !out.ends_with('\n') {
-                out.push('\n');
-            }
-        }
-        out.push_str("\n# Container specific configuration\n");
+        let mut after = String::new();
         if let Some(fstab) = self.file("fstab", user) {
             let path = request.path.join("fstab");
             std::fs::write(&path, words.put_in(&fstab)).doing(|| format!("write {}", path.display()))?;
-            out.push_str(&format!("lxc.mount.fstab = {}\n", path.display()));
+            after.push_str(&format!("lxc.mount.fstab = {}\n", path.display()));
         }
-        out.push_str(&format!("lxc.uts.name = {}\n", request.name));
-        Ok(out)
+        after.push_str(&format!("lxc.uts.name = {}\n", request.name));
+        if let Some(message) = self.file("create-message", user) {
+            says(&format!("\n---\n{}", words.put_in(&message).trim_end()));
+        }
+        Ok(Lines { before: config, after })
+    }
+
+    fn configuration(&self, user: bool, words: &Words) -> Result<String> {
+        let Some(config) = self.file("config", user) else {
+            return if self.needs_config {
+                Err(Error::invalid("there is no configuration in the metadata of the image"))
+            } else {
+                Ok(String::new())
+            };
+        };
+        for (number, line) in config.lines().enumerate() {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            if REFUSED.iter().any(|r| key == *r || r.ends_with('.') && key.starts_with(r)) {
+                return Err(Error::invalid(format!(
+                    "the configuration of the image, line {}: {key} is not for an image to say",
+                    number + 1
+                )));
+            }
+        }
+        let text = words.put_in(&config);
+        Ok(format!("# Distribution configuration\n{}\n", text.trim_end_matches('\n')))
     }
 }
 

@@ -40,5 +40,6 @@ pub fn prepare(request: &Request<'_>) -> Result<Image> {
         None => BTreeMap::new(),
     };
     request.say(&format!("Using rootfs file: {}", tree.display()));
-    Ok(Image { rootfs: image::open(&tree)?, metadata, without_dev: options.has("no-dev") })
+    let without_dev = options.has("no-dev");
+    Ok(Image { rootfs: image::open(&tree)?, metadata, without_dev, needs_config: false })
 }

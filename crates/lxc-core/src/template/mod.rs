@@ -5,6 +5,7 @@
 
 pub mod busybox;
 pub mod compressed;
+pub mod digest;
 pub mod download;
 pub mod external;
 pub mod fetch;
@@ -15,9 +16,10 @@ pub mod oci;
 mod options;
 pub mod unpack;
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::paths;
 
 /// What a template is told.
@@ -35,16 +37,85 @@ pub struct Request<'a> {
     pub quiet: bool,
     /// The container has a user namespace.
     pub mapped: bool,
-    /// Shows the user what is going on.
-    pub say: Option<fn(&str)>,
+    /// Whoever has asked for the container.
+    pub dialog: Option<&'a dyn Dialog>,
+}
+
+/// Whoever has asked for a container, and sees what is going on.
+pub trait Dialog: Debug {
+    /// Shows a line.
+    fn say(&self, text: &str);
+
+    /// Asks for a word; `None`: nobody answers.
+    fn ask(&self, question: &str) -> Option<String>;
+
+    /// So many bytes of a file have arrived, of so many if that is known.
+    fn received(&self, bytes: u64, all: Option<u64>);
 }
 
 impl Request<'_> {
     /// Tells the user something.
     pub fn say(&self, text: &str) {
-        if let Some(say) = self.say.filter(|_| !self.quiet) {
-            say(text);
+        if let Some(dialog) = self.dialog.filter(|_| !self.quiet) {
+            dialog.say(text);
         }
+    }
+
+    /// Tells the user how far a download is.
+    fn received(&self, bytes: u64, all: Option<u64>) {
+        if let Some(dialog) = self.dialog.filter(|_| !self.quiet) {
+            dialog.received(bytes, all);
+        }
+    }
+
+    /// Whether there is anybody to ask.
+    fn can_ask(&self) -> bool {
+        self.dialog.is_some() && !self.quiet
+    }
+
+    /// Asks the user for a word.
+    fn ask(&self, question: &str) -> Option<String> {
+        let dialog = self.dialog.filter(|_| !self.quiet)?;
+        dialog.ask(question).map(|word| word.trim().to_string()).filter(|word| !word.is_empty())
+    }
+}
+
+/// Lines of a template for the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// The user's own come after them, and change what they say.
+    pub before: String,
+    /// What comes after the user's.
+    pub after: String,
+}
+
+impl Lines {
+    /// Puts them around the user's own. Where something comes before those the networks come last.
+    pub fn around(&self, own: &str) -> String {
+        let own = own.trim_end_matches('\n');
+        let newline = if own.is_empty() { "" } else { "\n" };
+        if self.before.is_empty() {
+            return format!("{own}{newline}{}", self.after);
+        }
+        let (network, other): (Vec<&str>, Vec<&str>) =
+            own.lines().partition(|line| line.trim_start().starts_with("lxc.net."));
+        let section = |title: &str, lines: &[&str]| match lines {
+            [] => String::new(),
+            _ => format!("\n# {title}\n{}\n", lines.join("\n")),
+        };
+        let after: Vec<&str> = other.into_iter().chain(self.after.lines()).collect();
+        [
+            self.before.clone(),
+            section("Container specific configuration", &after),
+            section("Network configuration", &network),
+        ]
+        .concat()
+    }
+}
+
+impl From<String> for Lines {
+    fn from(after: String) -> Lines {
+        Lines { before: String::new(), after }
     }
 }
 
@@ -68,6 +139,16 @@ pub fn cache_dir() -> PathBuf {
         None if rustix::process::geteuid().is_root() => Path::new(paths::LOCALSTATEDIR).join("cache/lxc"),
         None => paths::home().join(".cache/lxc"),
     }
+}
+
+/// Makes a directory for what is kept: nobody but its owner writes there, whatever the caller's mask says.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_cache(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.doing(|| format!("create {}", path.display()))
 }
 
 /// A template.
@@ -175,18 +256,35 @@ impl Template {
         }
     }
 
-    /// Fills the root file system. Returns the lines to append to the configuration; a program
-    /// appends its own.
-    pub fn run(&self, request: &Request<'_>, prepared: &Prepared) -> Result<Option<String>> {
+    /// Fills the root file system. Returns the lines for the configuration; a program appends its own.
+    pub fn run(&self, request: &Request<'_>, prepared: &Prepared) -> Result<Option<Lines>> {
         match (self, prepared) {
             (_, Prepared::Image(image)) => image.fill(request, &mut |text| request.say(text)).map(Some),
-            (_, Prepared::Oci(image)) => image.fill(request).map(Some),
-            (Template::Busybox, _) => busybox::run(request).map(Some),
-            (Template::Host, _) => host::run(request).map(Some),
+            (_, Prepared::Oci(image)) => image.fill(request).map(Lines::from).map(Some),
+            (Template::Busybox, _) => busybox::run(request).map(Lines::from).map(Some),
+            (Template::Host, _) => host::run(request).map(Lines::from).map(Some),
             (Template::Program(program), _) => external::run(program, request, &[]).map(|()| None),
             (Template::Download | Template::Local | Template::Oci, _) => {
                 Err(Error::invalid("the image was not got ready"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_around_the_users() {
+        let own = "lxc.net.0.type = veth\nlxc.idmap = u 0 1 1\nlxc.net.0.flags = up\n";
+        let lines = Lines { before: "# D\nlxc.arch = x\n".into(), after: "lxc.uts.name = n\n".into() };
+        assert_eq!(
+            lines.around(own),
+            "# D\nlxc.arch = x\n\n# Container specific configuration\nlxc.idmap = u 0 1 1\nlxc.uts.name = n\n\
+             \n# Network configuration\nlxc.net.0.type = veth\nlxc.net.0.flags = up\n"
+        );
+        assert_eq!(Lines::from("b\n".to_string()).around("a\n"), "a\nb\n");
+        assert_eq!(Lines::from("b\n".to_string()).around(""), "b\n");
     }
 }

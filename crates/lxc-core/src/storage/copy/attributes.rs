@@ -1,8 +1,9 @@
 //! What a file has beside its contents: owner, mode, extended attributes, times.
 
+use crate::files::fd_path;
 use std::cell::RefCell;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
@@ -54,7 +55,7 @@ pub(super) fn apply_by_name(directory: &Directory, name: &CStr, meta: &Stat) -> 
     let named = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let from = rustix::fs::openat(&directory.from, name, named, Mode::empty())?;
     // The kernel has no call for a descriptor of this kind; the path of it leads to what it names, not further.
-    let source = path_of(from.as_fd());
+    let source = fd_path(from.as_fd());
     let mut to = None;
     xattrs(
         |list| rustix::fs::listxattr(&*source, list),
@@ -63,16 +64,11 @@ pub(super) fn apply_by_name(directory: &Directory, name: &CStr, meta: &Stat) -> 
             if to.is_none() {
                 to = Some(rustix::fs::openat(&directory.to, name, named, Mode::empty())?);
             }
-            let target = to.as_ref().map(|fd| path_of(fd.as_fd())).unwrap_or_default();
+            let target = to.as_ref().map(|fd| fd_path(fd.as_fd())).unwrap_or_default();
             rustix::fs::setxattr(&*target, attribute, value, XattrFlags::empty())
         },
     )?;
     rustix::fs::utimensat(&directory.to, name, &times(meta), nofollow)
-}
-
-/// The path by which a descriptor can be used where a path is wanted.
-pub fn path_of(fd: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Copies all extended attributes: ACLs, capabilities and labels are some of them (xattr(7)).

@@ -26,8 +26,6 @@ const CHUNK: usize = 128;
 /// How often somebody who wants to know hears how far it is.
 const TICK: Duration = Duration::from_millis(100);
 
-pub use attributes::path_of;
-
 /// How much was copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Copied {

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Digest, ImageConfiguration, ImageIndex};
 
-use super::{Image, MAX_DOCUMENT, MAX_LAYERS, Slice, Store, document};
+use super::{Image, MAX_DOCUMENT, MAX_LAYERS, Slice, Store, compare, document};
 use crate::error::{Doing, Error, Result};
-use crate::template::compressed;
+use crate::template::{compressed, digest};
+
+/// Bytes of an archive for each of its compressed form.
+const MAX_RATIO: u64 = 300;
 
 /// The annotation by which tools name the images of a layout.
 const NAME: &str = "org.opencontainers.image.ref.name";
@@ -81,12 +84,39 @@ struct Members {
     found: BTreeMap<String, (u64, u64)>,
 }
 
+/// What is read of an archive without its contents, which are passed over: names that have to be kept in memory.
+struct Headers<'a> {
+    file: &'a File,
+    read: u64,
+}
+
+/// Bytes of headers between the contents of two members.
+const MAX_HEADERS: u64 = 16 << 20;
+
+impl Read for Headers<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.read += n as u64;
+        if self.read > MAX_HEADERS {
+            return Err(std::io::Error::other("the names of its members are too long"));
+        }
+        Ok(n)
+    }
+}
+
+impl Seek for Headers<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.read = 0;
+        self.file.seek(to)
+    }
+}
+
 impl Members {
     fn of(path: &Path) -> Result<Members> {
         let what = || format!("read {}", path.display());
         let mut file = File::open(path).doing(what)?;
         let mut first = [0; 6];
-        let n = std::io::Read::read(&mut file, &mut first).doing(what)?;
+        let n = file.read(&mut first).doing(what)?;
         file.seek(SeekFrom::Start(0)).doing(what)?;
         let is_plain = !matches!(
             &first[..n],
@@ -95,14 +125,18 @@ impl Members {
         if !is_plain {
             // Only in a plain archive members can be found again.
             let mut plain = tempfile(path)?;
-            let mut stream = compressed::open(Box::new(file))?;
-            std::io::copy(&mut stream, &mut plain).doing(what)?;
+            let length = file.metadata().doing(what)?.len();
+            let most = length.saturating_mul(MAX_RATIO).max(1 << 30);
+            let mut stream = compressed::open(Box::new(file))?.take(most);
+            if std::io::copy(&mut stream, &mut plain).doing(what)? == most {
+                return Err(Error::invalid(format!("{}: the archive comes to too much", what())));
+            }
             file = plain;
             file.seek(SeekFrom::Start(0)).doing(what)?;
         }
         let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         let mut links: Vec<(String, String)> = Vec::new();
-        let mut archive = tar::Archive::new(&file);
+        let mut archive = tar::Archive::new(Headers { file: &file, read: 0 });
         for entry in archive.entries_with_seek().doing(what)? {
             let entry = entry.doing(what)?;
             let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
@@ -209,20 +243,6 @@ pub(super) fn docker_archive(path: &Path, name: Option<&str>) -> Result<Image> {
 
 /// Whether the archive in a layer, without compression, is the one of a digest.
 fn check_content(layer: &Slice, digest: &str) -> Result<()> {
-    use sha2::{Digest as _, Sha256};
-    use std::io::Read;
     let mut stream = compressed::open(Box::new(layer.again().doing(|| "read a layer")?))?;
-    let mut sum = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match stream.read(&mut buffer).doing(|| "read a layer")? {
-            0 => break,
-            n => sum.update(&buffer[..n]),
-        }
-    }
-    let found: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    if format!("sha256:{found}") == digest {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("{digest}: what is there has the digest sha256:{found}: it was changed")))
+    compare(&digest, &digest::of(&mut stream).doing(|| "read a layer")?)
 }

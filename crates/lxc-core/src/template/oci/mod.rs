@@ -9,15 +9,14 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-use oci_spec::image::{Arch, Digest, ImageConfiguration, ImageIndex, ImageManifest, Os};
-use sha2::{Digest as _, Sha256};
-
 use super::Request;
+use super::digest;
 use super::options::{Parsed, Spec};
-use super::unpack::{Options, unpack};
+use super::unpack::{Options, Totals, unpack};
 use crate::error::{Doing, Error, Result};
 use crate::paths;
 use crate::rootfs::Root;
+use oci_spec::image::{Arch, Digest, ImageConfiguration, ImageIndex, ImageManifest, Os};
 
 pub use reference::Reference;
 
@@ -219,17 +218,12 @@ fn of_manifest(store: &dyn Store, bytes: &[u8]) -> Result<Image> {
     Ok(Image { layers, config })
 }
 
-fn refuse(digest: &Digest, found: &str) -> Error {
-    Error::invalid(format!("{digest}: what is there has the digest {found}: it was changed"))
-}
-
 /// Whether a document is the one of a digest.
 fn check(bytes: &[u8], digest: &Digest, size: u64) -> Result<()> {
     if bytes.len() as u64 != size {
         return Err(Error::invalid(format!("{digest}: {} bytes, and not {size}", bytes.len())));
     }
-    let found = format!("sha256:{}", super::fetch::sha256(bytes));
-    if found == digest.to_string() { Ok(()) } else { Err(refuse(digest, &found)) }
+    compare(digest, &digest::of_bytes(bytes))
 }
 
 /// The same of a blob that is not kept in memory.
@@ -237,18 +231,16 @@ fn check_slice(blob: &Slice, digest: &Digest, size: u64) -> Result<()> {
     if blob.length() != size {
         return Err(Error::invalid(format!("{digest}: {} bytes, and not {size}", blob.length())));
     }
-    let mut sum = Sha256::new();
-    let mut blob = blob.again().doing(|| "read a layer")?;
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match blob.read(&mut buffer).doing(|| format!("read {digest}"))? {
-            0 => break,
-            n => sum.update(&buffer[..n]),
-        }
-    }
-    let found: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = blob.again().and_then(|mut blob| digest::of(&mut blob)).doing(|| format!("read {digest}"))?;
+    compare(digest, &found)
+}
+
+fn compare(digest: &impl std::fmt::Display, found: &str) -> Result<()> {
     let found = format!("sha256:{found}");
-    if found == digest.to_string() { Ok(()) } else { Err(refuse(digest, &found)) }
+    if found == digest.to_string() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{digest}: what is there has the digest {found}: it was changed")))
 }
 
 impl Image {
@@ -259,36 +251,32 @@ impl Image {
     pub fn fill(&self, request: &Request<'_>) -> Result<String> {
         let root = Root::open(request.rootfs)?;
         let options = Options { layer: true, ..Options::default() };
+        let mut totals = Totals::default();
         for (number, layer) in self.layers.iter().enumerate() {
             request.say(&format!("Unpacking layer {} of {}", number + 1, self.layers.len()));
             let blob = layer.again().doing(|| "read a layer")?;
-            unpack(Box::new(blob), &root, &options).map_err(|e| e.during(format!("layer {}", number + 1)))?;
+            unpack(Box::new(blob), &root, &options, &mut totals)
+                .map_err(|e| e.during(format!("layer {}", number + 1)))?;
         }
         self.configuration(request, &root)
     }
 
     fn configuration(&self, request: &Request<'_>, root: &Root) -> Result<String> {
         let config = self.config.config().clone().unwrap_or_default();
-        let quoted = |words: &Option<Vec<String>>| {
-            let words = words.iter().flatten().map(|w| serde_json::Value::from(w.as_str()).to_string());
-            words.map(|w| w + " ").collect::<String>()
-        };
-        let (entry, words) = (quoted(config.entrypoint()), quoted(config.cmd()));
-        let command = if entry.is_empty() && words.is_empty() {
-            "\"/bin/sh\" ".to_string()
-        } else if entry.is_empty() {
-            words
-        } else {
-            format!("{entry} {words}")
-        };
-        one_line(&command)?;
+        let command = command(config.entrypoint(), config.cmd())?;
         let share = paths::share_dir().join("config");
         let include = |name: &str| format!("lxc.include = {}\n", share.join(name).display());
         let mut out =
             format!("lxc.execute.cmd = '{command}'\nlxc.mount.auto = proc:mixed sys:mixed cgroup:mixed\n");
         for variable in config.env().iter().flatten() {
             one_line(variable)?;
-            out.push_str(&format!("lxc.environment = {variable}\n"));
+            // A name alone would be the variable of whoever starts the container.
+            match variable.split_once('=') {
+                Some((name, _)) if !name.is_empty() => {
+                    out.push_str(&format!("lxc.environment = \"{variable}\"\n"));
+                }
+                _ => log::info!("the image's environment has {variable:?}, which is no variable"),
+            }
         }
         out.push_str(&include("common.conf"));
         if request.mapped {
@@ -320,6 +308,27 @@ impl Image {
         }
         Ok(out)
     }
+}
+
+/// Entry point and arguments as `lxc.execute.cmd` has them: in quotes, for which there are no escapes.
+fn command(entry: &Option<Vec<String>>, words: &Option<Vec<String>>) -> Result<String> {
+    let quoted = |words: &Option<Vec<String>>| -> Result<String> {
+        let mut out = String::new();
+        for word in words.iter().flatten() {
+            one_line(word)?;
+            // A word with both kinds of quotes is put together of parts.
+            let parts = word.split('"').map(|part| format!("\"{part}\"")).collect::<Vec<_>>();
+            out.push_str(&parts.join("'\"'"));
+            out.push(' ');
+        }
+        Ok(out)
+    };
+    let (entry, words) = (quoted(entry)?, quoted(words)?);
+    Ok(match (entry.is_empty(), words.is_empty()) {
+        (true, true) => "\"/bin/sh\" ".to_string(),
+        (true, false) => words,
+        (false, _) => format!("{entry} {words}"),
+    })
 }
 
 /// A value that would become another line of the configuration.
@@ -361,4 +370,20 @@ fn user_of(text: &str, root: &Root) -> Result<(u32, u32)> {
         }
     };
     Ok((uid, gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_come_back() {
+        for words in [&["/bin/sh", "-c", "exit 4"][..], &["a", "", "b'c", "d\"e", "'\"'", "\\n $x"]] {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            let text = command(&Some(words[..1].to_vec()), &Some(words[1..].to_vec())).expect("a command");
+            assert_eq!(lxc_config::split_command(&text).expect("words"), words, "{text}");
+        }
+        assert_eq!(command(&None, &None).expect("a shell"), "\"/bin/sh\" ");
+        assert!(command(&None, &Some(vec!["a\nb".into()])).is_err());
+    }
 }

@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use oci_spec::image::Digest;
 
 use super::reference::Name;
-use super::{MAX_DOCUMENT, Slice, Store};
+use super::{MAX_DOCUMENT, Slice, Store, compare};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::template::Request;
 use crate::template::fetch::{self, Client};
+use crate::template::{Request, digest};
 use crate::{files, paths};
 
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -38,7 +38,7 @@ impl<'a> Registry<'a> {
         request: &'a Request<'a>,
     ) -> Result<Registry<'a>> {
         let cache = crate::template::cache_dir().join("oci/blobs/sha256");
-        std::fs::create_dir_all(&cache).doing(|| format!("create {}", cache.display()))?;
+        crate::template::make_cache(&cache)?;
         let account = account.or_else(|| known_account(&name.host));
         Ok(Registry {
             client: Client::new()?,
@@ -138,13 +138,7 @@ impl Store for Registry<'_> {
     fn root(&self) -> Result<Vec<u8>> {
         let bytes = self.document(&self.name.reference)?;
         if self.name.reference.starts_with("sha256:") {
-            let found = format!("sha256:{}", fetch::sha256(&bytes));
-            if found != self.name.reference {
-                return Err(Error::invalid(format!(
-                    "{}: the registry's has the digest {found}: it was changed",
-                    self.name.reference
-                )));
-            }
+            compare(&self.name.reference, &digest::of_bytes(&bytes))?;
         }
         Ok(bytes)
     }
@@ -172,14 +166,22 @@ impl Store for Registry<'_> {
         }
         let part = path.with_extension(format!("part-{}", rustix::process::getpid().as_raw_nonzero()));
         let _ = std::fs::remove_file(&part);
-        let sum = self.client.file(&url, &part, &self.headers(None));
-        let done = sum.and_then(|sum| {
-            if sum == digest.digest() {
-                return std::fs::rename(&part, &path).doing(|| format!("rename {}", part.display()));
+        let get = || {
+            let progress = |have: u64, _| self.request.received(have, Some(size));
+            self.client.file(&url, &part, &self.headers(None), size, &progress)
+        };
+        let sum = match get() {
+            // Tokens are good for minutes only.
+            Err(e) if e.kind() == Kind::Denied => {
+                *self.authorization.borrow_mut() = None;
+                drop(self.ask(&self.url("manifests", &self.name.reference), Some(ACCEPTED))?);
+                get()
             }
-            Err(Error::invalid(format!(
-                "{digest}: what the registry sends has the digest sha256:{sum}: it was changed"
-            )))
+            sum => sum,
+        };
+        let done = sum.and_then(|sum| {
+            compare(digest, &sum)?;
+            std::fs::rename(&part, &path).doing(|| format!("rename {}", part.display()))
         });
         done.inspect_err(|_| drop(std::fs::remove_file(&part)))?;
         open(&path)
