@@ -124,9 +124,10 @@ fn faithful(kind: &str) {
     disk.dir.run(&ours, "lxc-copy", &source, &["-N", &copy, "-K"]).ok();
     assert_same(&before, &disk.dir.join(&copy).join("rootfs"));
     assert_same(&before, &rootfs);
-    // And onto another file system.
+    // And onto another file system, where it is read again.
     let other = Lxcpath::new();
-    disk.dir.run(&ours, "lxc-copy", &source, &["-N", &copy, "-K", "-p", other.arg()]).ok();
+    let words = ["-N", &copy, "-K", "-p", other.arg(), "--verify"];
+    disk.dir.run(&ours, "lxc-copy", &source, &words).ok();
     assert_same(&before, &other.join(&copy).join("rootfs"));
 }
 

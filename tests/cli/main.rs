@@ -16,6 +16,7 @@ mod device;
 mod diff;
 mod execute;
 mod export;
+mod faults;
 mod freeze;
 mod gc;
 mod half_way;

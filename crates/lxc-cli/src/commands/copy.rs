@@ -13,7 +13,7 @@ use lxc_core::{Container, Kind, State, storage};
 
 use super::start;
 use crate::context::{Context, refuse};
-use crate::getopt::{Arg, Opt, opt};
+use crate::getopt::{Arg, Opt, long, opt};
 use crate::progress::Bar;
 use crate::size;
 use crate::table::{Command, Name};
@@ -60,6 +60,7 @@ const OPTIONS: &[Opt] = &[
     opt('D', "keepdata", Arg::No, "With -e: keep the copy when it stops"),
     opt('K', "keepname", Arg::No, "Keep the host name"),
     opt('M', "keepmac", Arg::No, "Keep the hardware addresses"),
+    long("verify", Arg::No, "Read the copy again, and compare it with the source"),
 ];
 
 /// What of several sorts of copies: the last option decides.
@@ -107,6 +108,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         allow_running: context.has("allowrunning"),
         keep_name: context.has("keepname"),
         keep_addresses: context.has("keepmac"),
+        verify: context.has("verify"),
         kind,
         storage: storage::Options { size, ..storage::Options::default() },
         hook_arguments: if ephemeral { Vec::new() } else { context.words().to_vec() },

@@ -19,6 +19,7 @@ use crate::rootfs::Root;
 use crate::source::Files;
 use crate::spawn::isolated::{isolated, with_ids_of};
 use crate::state::State;
+use crate::storage::compare::{Look, compare};
 use crate::storage::copy::{Progress, copy_tree};
 use crate::storage::dependents::{self, Place};
 use crate::storage::{self, Backend, Connection, Mounted, Target};
@@ -48,6 +49,8 @@ pub struct CopyOptions<'a> {
     pub storage: storage::Options,
     /// Arguments for the clone hooks.
     pub hook_arguments: Vec<String>,
+    /// Read the copy from disk when it is there, and compare it with the source. What is shared is not compared.
+    pub verify: bool,
     /// Hears how far it is.
     pub progress: Option<Progress<'a>>,
 }
@@ -84,6 +87,9 @@ impl Container {
         let lxcpath = options.lxcpath.as_deref().map_or(self.lxcpath().to_path_buf(), normalize_lxcpath);
         let new = Container::without_config(name, &lxcpath)?;
         self.check_source(options.allow_running)?;
+        if options.verify && options.allow_running {
+            return Err(Error::invalid("what may change while it is copied cannot be verified"));
+        }
         if new.config_path().exists() && lock::creation(&new.directory())? == lock::Creation::Complete {
             let path = new.config_path();
             return Err(Error::new(Kind::AlreadyRunning, format!("error: clone: {} exists", path.display())));
@@ -396,7 +402,17 @@ fn copy_contents(source: &Storage, new: &Storage, options: &CopyOptions<'_>) -> 
     remove_lost_and_found(&to);
     copy_tree(from.fd(), to.fd(), options.allow_running, options.progress)
         .map_err(|e| explain_full(e.during(format!("copy {source} to {new}"))))?;
-    write_out(&to)
+    write_out(&to)?;
+    if options.verify { verify(&from, &to) } else { Ok(()) }
+}
+
+/// Reads the copy again, and compares it with the source.
+fn verify(from: &Root, to: &Root) -> Result<()> {
+    let found = compare(from.fd(), to.fd(), Look::Everything).map_err(|e| e.during("verify the copy"))?;
+    let Some((_, path)) = found.first() else { return Ok(()) };
+    let many = found.len();
+    Err(Error::new(Kind::Failed, format!("the copy is not like the source: {}, 1 of {many}", path.display()))
+        .with_hint("the disk of the copy may be bad, or the source was changed meanwhile"))
 }
 
 /// Writes the file system of a root directory to disk: complete means also after power has failed.

@@ -6,7 +6,7 @@ use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::plan::Storage;
 use crate::spawn::isolated::with_ids_of;
-use crate::storage::compare::{Difference, compare};
+use crate::storage::compare::{Difference, Look, compare};
 use crate::storage::overlay;
 
 impl Container {
@@ -30,7 +30,7 @@ impl Container {
         };
         with_ids_of(&identity_of(self), || {
             let ((old, _held), (new, _too)) = (open_to_read(&old)?, open_to_read(&own)?);
-            show(compare(old.fd(), new.fd())?);
+            show(compare(old.fd(), new.fd(), Look::Quick)?);
             Ok(())
         })
     }

@@ -47,8 +47,13 @@ impl Removal {
         }
         let mark = if directory.is_dir() {
             let mut mark = begin_creation(&directory)?;
-            mark.record(storage.map(Record::of).unwrap_or_default())?;
-            dependents::strike(place)?;
+            // What lies in the directory goes with it, and need not be written down: the disk may be full.
+            let outside = storage.filter(|s| !is_within(s, &directory));
+            if let Err(e) = outside.map_or(Ok(()), |s| mark.record(Record::of(s))) {
+                mark.complete()?;
+                return Err(e);
+            }
+            strike(place);
             Some(mark)
         } else {
             None
@@ -64,7 +69,7 @@ impl Removal {
         let directory = place.0.join(&place.1);
         let record = mark.recorded().clone();
         let storage = record.storage.as_deref().map(recorded).transpose()?;
-        dependents::strike(place)?;
+        strike(place);
         Ok(Removal { directory, storage, keeps: record.keeps, _mark: Some(mark) })
     }
 
@@ -90,6 +95,14 @@ impl Removal {
         // The mark goes last.
         keeps.pop();
         remove_directory_except(&self.directory, true, &keeps)
+    }
+}
+
+/// Whoever is entered and is not there is passed over: where this cannot be written, on a disk that is full, the container
+/// goes all the same.
+fn strike(place: &Place) {
+    if let Err(e) = dependents::strike(place) {
+        log::warn!("{e}");
     }
 }
 

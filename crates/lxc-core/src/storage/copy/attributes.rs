@@ -1,14 +1,15 @@
 //! What a file has beside its contents: owner, mode, extended attributes, times.
 
-use crate::files::fd_path;
 use std::cell::RefCell;
-use std::ffi::CStr;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 
 use super::Directory;
+use crate::files::fd_path;
 
 thread_local! {
     static NAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -69,6 +70,22 @@ pub(super) fn apply_by_name(directory: &Directory, name: &CStr, meta: &Stat) -> 
         },
     )?;
     rustix::fs::utimensat(&directory.to, name, &times(meta), nofollow)
+}
+
+/// All extended attributes of a file that a copy has as well, by its path.
+pub fn attributes_of(file: &str) -> lxc_sys::Result<BTreeMap<CString, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    xattrs(
+        |list| rustix::fs::listxattr(file, list),
+        |name, value| rustix::fs::getxattr(file, name, value),
+        |name, value| {
+            if !is_of_the_place(name) {
+                found.insert(name.to_owned(), value.to_vec());
+            }
+            Ok(())
+        },
+    )?;
+    Ok(found)
 }
 
 /// Copies all extended attributes: ACLs, capabilities and labels are some of them (xattr(7)).

@@ -19,6 +19,8 @@ use std::time::Duration;
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 
+pub use attributes::attributes_of;
+
 use crate::error::{Doing, Error, Kind, Result};
 
 /// Entries of a directory that one thread copies in one go.
