@@ -3,12 +3,11 @@
 //!
 //! LXC_TEST_KILLS says how many instants are tried (10).
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use lxc_testkit::filesystem::fingerprint;
+use lxc_testkit::filesystem::{difference, fingerprint, held_by_loops};
 use lxc_testkit::{Disk, Lxcpath, Suite, needs, within};
 
 use crate::kill::{instants, random};
@@ -124,7 +123,7 @@ impl Stage {
                     .filter(|n| n.starts_with('.')),
             );
         }
-        left.extend(loops_below(dir.path()));
+        left.extend(held_by_loops(dir.path()));
         let mounts = lxc_testkit::process::mounts_below(dir.path());
         left.extend(mounts.iter().filter(|m| *m != dir.path()).map(|m| format!("mount {}", m.display())));
         left
@@ -162,24 +161,6 @@ impl Stage {
 struct States {
     own: Option<Vec<String>>,
     other: Option<Vec<String>>,
-}
-
-/// Images that are in use by loop devices.
-fn loops_below(directory: &Path) -> Vec<String> {
-    let devices = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let files = devices.filter_map(|d| std::fs::read_to_string(d.path().join("loop/backing_file")).ok());
-    files
-        .map(|f| f.trim().to_string())
-        .filter(|f| f.starts_with(&format!("{}/", directory.display())))
-        .collect()
-}
-
-/// The lines that only one of two states has.
-fn difference(a: &[String], b: &[String]) -> String {
-    let only = |a: &[String], b: &[String]| {
-        a.iter().filter(|l| !b.contains(l)).take(8).cloned().collect::<Vec<_>>().join("\n")
-    };
-    format!("before:\n{}\nafter:\n{}", only(a, b), only(b, a))
 }
 
 fn same(what: &str, before: &Option<Vec<String>>, after: &Option<Vec<String>>) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lxc_testkit::filesystem::held_by_loops;
 use lxc_testkit::{Disk, Lxcpath, Suite, needs};
 
 /// A whole life with storage of a kind: create, start, copy, snapshot, restore, destroy.
@@ -43,14 +44,7 @@ fn life(dir: &Lxcpath, kind: &str, create: &[&str], snapshot_kind: &str) {
     }
     dir.run(&ours, "lxc-destroy", &name, &["-s"]).ok();
     assert_eq!(dir.listing(), ["plain.conf"]);
-    assert!(!in_use(dir.path()), "a loop device is left");
-}
-
-/// Whether a loop device holds a file below a directory, other than the directory's own image.
-fn in_use(directory: &Path) -> bool {
-    let devices = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let files = devices.filter_map(|d| std::fs::read_to_string(d.path().join("loop/backing_file")).ok());
-    files.map(|f| f.trim().to_string()).any(|f| f.starts_with(&format!("{}/", directory.display())))
+    assert_eq!(held_by_loops(dir.path()), [] as [&str; 0], "a loop device is left");
 }
 
 #[test]
@@ -151,6 +145,11 @@ fn subvolumes_inside() {
     dir.run(&ours, "lxc-copy", &name, &["-N", &copy]).ok();
     let copied = dir.join(&copy).join("rootfs/var/one/two/file");
     assert_eq!(std::fs::read_to_string(copied).unwrap(), "var/one/two");
+    // Nothing was copied: what is a subvolume in the source is one here, whose root has this inode.
+    for below in ["", "var/one", "var/one/two"] {
+        let meta = std::fs::metadata(dir.join(&copy).join("rootfs").join(below)).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::ino(&meta), 256, "{below}");
+    }
     for name in [&copy, &name] {
         dir.run(&ours, "lxc-destroy", name, &[]).ok();
     }

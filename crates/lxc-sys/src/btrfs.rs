@@ -11,8 +11,9 @@ const SUPER_MAGIC: u64 = 0x9123_683e;
 /// Inode of the root directory of every subvolume (BTRFS_FIRST_FREE_OBJECTID).
 const ROOT_INODE: u64 = 256;
 const MAGIC: u32 = 0x94;
-/// All arguments here have this size.
+/// All arguments here but one have this size.
 const SIZE: usize = 4096;
+const FS_INFO_SIZE: usize = 1024;
 
 /// struct btrfs_ioctl_vol_args
 #[repr(C)]
@@ -50,26 +51,41 @@ struct InoLookupUser {
     path: [u8; 3824],
 }
 
+/// struct btrfs_ioctl_fs_info_args
+#[repr(C)]
+struct FsInfo {
+    max_id: u64,
+    num_devices: u64,
+    fsid: [u8; 16],
+    rest: [u64; 124],
+}
+
 const _: () = assert!(
-    size_of::<VolArgs>() == SIZE
+    size_of::<FsInfo>() == FS_INFO_SIZE
+        && size_of::<VolArgs>() == SIZE
         && size_of::<VolArgsV2>() == SIZE
         && size_of::<RootRefs>() == SIZE
         && size_of::<InoLookupUser>() == SIZE
 );
 
-/// _IOC of asm-generic/ioctl.h; `direction`: 1 writes, 3 writes and reads.
+/// _IOC of asm-generic/ioctl.h; `direction`: 1 writes, 2 reads, 3 does both.
+const fn request_of(direction: u32, number: u32, size: usize) -> libc::c_ulong {
+    ((direction << 30) | ((size as u32) << 16) | (MAGIC << 8) | number) as libc::c_ulong
+}
+
 const fn request(direction: u32, number: u32) -> libc::c_ulong {
-    ((direction << 30) | ((SIZE as u32) << 16) | (MAGIC << 8) | number) as libc::c_ulong
+    request_of(direction, number, SIZE)
 }
 
 const SUBVOL_CREATE: libc::c_ulong = request(1, 14);
 const SNAP_DESTROY: libc::c_ulong = request(1, 15);
 const SNAP_CREATE_V2: libc::c_ulong = request(1, 23);
+const FS_INFO: libc::c_ulong = request_of(2, 31, FS_INFO_SIZE);
 const GET_SUBVOL_ROOTREF: libc::c_ulong = request(3, 61);
 const INO_LOOKUP_USER: libc::c_ulong = request(3, 62);
 
 fn ioctl<T>(fd: BorrowedFd<'_>, request: libc::c_ulong, argument: &mut T) -> Result<()> {
-    // SAFETY: each request above belongs to one of the structures above, all of the size that it encodes, which the
+    // SAFETY: each request above belongs to one of the structures above, each of the size that it encodes, which the
     // kernel reads and writes within; `T` is a plain structure of integers.
     let ret = unsafe { libc::ioctl(fd.as_raw_fd(), request as _, std::ptr::from_mut(argument)) };
     check(libc::c_long::from(ret)).map(drop)
@@ -95,6 +111,14 @@ pub fn is_subvolume(fd: BorrowedFd<'_>) -> Result<bool> {
 /// Whether a descriptor names something on btrfs.
 pub fn is_on_btrfs(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(rustix::fs::fstatfs(fd)?.f_type as u64 == SUPER_MAGIC)
+}
+
+/// Which file system of btrfs something is on. Subvolumes have numbers of devices, and even numbers of file systems
+/// (statfs(2)), of their own.
+pub fn file_system_id(fd: BorrowedFd<'_>) -> Result<[u8; 16]> {
+    let mut info = FsInfo { max_id: 0, num_devices: 0, fsid: [0; 16], rest: [0; 124] };
+    ioctl(fd, FS_INFO, &mut info)?;
+    Ok(info.fsid)
 }
 
 /// Makes an empty subvolume in a directory.

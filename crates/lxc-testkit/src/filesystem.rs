@@ -81,11 +81,23 @@ pub fn fingerprint(root: &Path) -> Vec<String> {
 #[track_caller]
 pub fn assert_same(before: &[String], root: &Path) {
     let now = fingerprint(root);
+    assert!(before == now, "{}:\n{}", root.display(), difference(before, &now));
+}
+
+/// The lines that only one of two fingerprints has, some of them.
+pub fn difference(before: &[String], after: &[String]) -> String {
     let only = |a: &[String], b: &[String]| {
         a.iter().filter(|l| !b.contains(l)).take(10).cloned().collect::<Vec<_>>().join("\n")
     };
-    let (gone, new) = (only(before, &now), only(&now, before));
-    assert!(gone.is_empty() && new.is_empty(), "{}:\nbefore:\n{gone}\nnow:\n{new}", root.display());
+    format!("before:\n{}\nafter:\n{}", only(before, after), only(after, before))
+}
+
+/// Files below a directory that loop devices hold.
+pub fn held_by_loops(directory: &Path) -> Vec<String> {
+    let devices = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let files = devices.filter_map(|d| std::fs::read_to_string(d.path().join("loop/backing_file")).ok());
+    let below = format!("{}/", directory.display());
+    files.map(|f| f.trim().to_string()).filter(|f| f.starts_with(&below)).collect()
 }
 
 const FINGERPRINT: &str = r#"

@@ -211,8 +211,7 @@ impl Container {
         let mut snapshot = options.snapshot;
         if options.kind.is_none_or(|k| k == StorageKind::Btrfs)
             && let Storage::Btrfs(path) = source
-            && storage::is_subvolume(path)
-            && same_file_system(path, &making.directory)
+            && storage::can_hold_snapshot(&making.directory, path)
         {
             snapshot = true;
         }
@@ -365,11 +364,6 @@ fn unique_name((lxcpath, name): &Place) -> String {
         }
         _ => name.clone(),
     }
-}
-
-fn same_file_system(path: &Path, directory: &Path) -> bool {
-    let of = |path: &Path| rustix::fs::statfs(path).ok().map(|s| (s.f_type, format!("{:?}", s.f_fsid)));
-    of(path).is_some_and(|id| of(directory) == Some(id))
 }
 
 /// The root directory of storage, in this mount namespace or nowhere.

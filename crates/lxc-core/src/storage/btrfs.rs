@@ -20,8 +20,14 @@ fn open(path: &Path) -> Result<OwnedFd> {
 }
 
 /// Whether a directory is the root of a subvolume.
-pub fn is_subvolume(path: &Path) -> bool {
+fn is_subvolume(path: &Path) -> bool {
     open(path).is_ok_and(|fd| btrfs::is_subvolume(fd.as_fd()).unwrap_or(false))
+}
+
+/// Whether a directory can hold a snapshot of a path: that is a subvolume of the same file system.
+pub fn can_hold_snapshot(directory: &Path, of: &Path) -> bool {
+    let id = |path: &Path| open(path).ok().and_then(|fd| btrfs::file_system_id(fd.as_fd()).ok());
+    is_subvolume(of) && id(of).is_some_and(|of| id(directory) == Some(of))
 }
 
 /// The directory that holds a path, and its name there.

@@ -21,7 +21,7 @@ mod zfs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-pub use btrfs::is_subvolume;
+pub use btrfs::can_hold_snapshot;
 pub use dir::CLONE_ALL;
 pub use nbd::Connection;
 pub use remove::remove_directory;
