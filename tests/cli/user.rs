@@ -6,6 +6,8 @@ use lxc_testkit::net::HostDevices;
 use lxc_testkit::user::{FIRST, LOGIN, UID};
 use lxc_testkit::{OrdinaryUser, Suite, needs};
 
+use super::storage::sh;
+
 /// A whole life, by one suite's commands until it runs and by another's from then on.
 fn life(starter: &Suite, manager: &Suite) {
     let user = OrdinaryUser::new();
@@ -43,6 +45,33 @@ fn with_the_peer() {
     needs!(root, ours, peer, userns, ordinary_user);
     life(&Suite::ours(), &Suite::peer());
     life(&Suite::peer(), &Suite::ours());
+}
+
+/// An archive of a root file system: its files get the container's ids, its device nodes are left out.
+#[test]
+fn of_an_image() {
+    needs!(root, ours, userns, ordinary_user);
+    let (user, ours) = (OrdinaryUser::new(), Suite::ours());
+    let (tree, archive) = (user.dir.join(".tree"), user.dir.join("home/tree.tar.gz"));
+    lxc_testkit::container::busybox_rootfs(&tree);
+    sh(&format!(
+        "cd {0} && echo hers >etc/hers && chown 5:6 etc/hers && chmod 4755 etc/hers && mknod dev/null c 1 3 && \
+         tar --numeric-owner -czf {1} . && chmod 644 {1} && rm -r {0}",
+        tree.display(),
+        archive.display()
+    ));
+    let name = user.dir.name("image");
+    user.run(&ours, "lxc-create", &name, &format!("-t local -- -f {}", archive.display())).ok();
+    let root = user.dir.join(&name).join("rootfs");
+    let meta = std::fs::metadata(root.join("etc/hers")).unwrap();
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (FIRST + 5, FIRST + 6, 0o4755));
+    assert!(!root.join("dev/null").exists());
+    user.run(&ours, "lxc-start", &name, "-d -s lxc.init.cmd=/sbin/quick").ok();
+    let said = user.run(&ours, "lxc-attach", &name, "-- stat -c %u:%g:%a /etc/hers").ok();
+    assert_eq!(said, "5:6:4755\n");
+    user.run(&ours, "lxc-stop", &name, "-k").ok();
+    user.run(&ours, "lxc-destroy", &name, "").ok();
+    assert!(!user.dir.join(&name).exists());
 }
 
 /// Copies, snapshots, an export and an import: with the container's ids, and nothing of them is left.
