@@ -66,7 +66,7 @@ fn of_an_image() {
     let meta = std::fs::metadata(root.join("etc/hers")).unwrap();
     assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (FIRST + 5, FIRST + 6, 0o4755));
     assert!(!root.join("dev/null").exists());
-    user.run(&ours, "lxc-start", &name, "-d -s lxc.init.cmd=/sbin/quick").ok();
+    user.run(&ours, "lxc-start", &name, "-d -s lxc.init.cmd=/sbin/quick -s lxc.mount.auto=proc:mixed").ok();
     let said = user.run(&ours, "lxc-attach", &name, "-- stat -c %u:%g:%a /etc/hers").ok();
     assert_eq!(said, "5:6:4755\n");
     user.run(&ours, "lxc-stop", &name, "-k").ok();
