@@ -156,6 +156,48 @@ fn subvolumes_inside() {
     assert_eq!(dir.listing(), [] as [&str; 0]);
 }
 
+/// An image that is in use is not mounted once more: its journal would be read back under a file system that lives.
+#[test]
+fn an_image_in_use() {
+    needs!(root, ours, program "busybox", file_system "ext4");
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let name = dir.name("busy");
+    let config = dir.join("plain.conf");
+    std::fs::write(&config, "lxc.net.0.type = empty\nlxc.apparmor.profile = unconfined\n").unwrap();
+    let words = ["-f", config.to_str().unwrap(), "-t", "busybox", "-B", "loop", "--fssize", "64M"];
+    dir.run(&ours, "lxc-create", &name, &words).ok();
+    dir.start(&ours, &name);
+    dir.sh(&ours, &name, "echo x >/etc/new; sync");
+    let copy = dir.name("copy");
+    let output = dir.run(&ours, "lxc-copy", &name, &["-a", "-N", &copy]).exits(1);
+    assert!(output.stderr.contains("Device or resource busy") && output.stderr.contains("loop"), "{output}");
+    assert_eq!(dir.sh(&ours, &name, "cat /etc/new"), "x\n");
+    dir.kill(&ours, &name);
+    dir.gone(&ours, &name);
+    // Its journal was not written back: a mount like any other does that.
+    dir.run(&ours, "lxc-copy", &name, &["-N", &copy]).ok();
+    for name in [&copy, &name] {
+        dir.run(&ours, "lxc-destroy", name, &[]).ok();
+    }
+    assert_eq!(dir.listing(), ["plain.conf"]);
+}
+
+/// Beside the upper layer of an overlay may lie what is not the container's.
+#[test]
+fn what_lies_beside_a_layer() {
+    needs!(root, ours);
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let name = dir.name("layers");
+    for path in ["base", "delta", "work/work", "work/precious", &name] {
+        std::fs::create_dir_all(dir.join(path)).unwrap();
+    }
+    let text = format!("lxc.rootfs.path = overlay:{0}/base:{0}/delta\n", dir.arg());
+    std::fs::write(dir.join(&name).join("config"), text).unwrap();
+    dir.run(&ours, "lxc-destroy", &name, &[]).ok();
+    assert_eq!(dir.listing(), ["base", "work"]);
+    assert!(dir.join("work/precious").exists() && !dir.join("work/work").exists());
+}
+
 /// What a test has made on the host, undone by a script when it ends.
 pub struct Undo(pub String);
 

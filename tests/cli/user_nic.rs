@@ -219,3 +219,49 @@ fn files_are_opened_by_the_caller() {
     let seen = rustix::io::read(&watcher, &mut [0; 256]);
     assert_eq!(seen, Err(rustix::io::Errno::AGAIN), "somebody opened it");
 }
+
+/// What a group may have is not each member's: a device goes only with the namespace that its other end is in.
+#[test]
+fn devices_of_a_group() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("ng", "");
+    let b = bridge.name();
+    user.allow(&format!("@{GROUP} veth {b} 2\n"));
+    let text = script(
+        &user,
+        b,
+        "D=$($N create - - $PID veth $B eth0 | cut -d: -f3); echo $D
+         unshare -Urn sleep 60 >/dev/null 2>&1 & OTHER=$!
+         until [ \"$(readlink /proc/$OTHER/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+         until grep -q . /proc/$OTHER/uid_map; do sleep 0.01; done
+         call create - - $OTHER veth $B eth0
+         call delete - - /proc/$OTHER/ns/net veth $B $D
+         call delete - - /proc/$PID/ns/net veth $B $D; kill $OTHER",
+    );
+    let device = text.lines().next().unwrap_or_default();
+    let refused = format!("{device} on {b} has no end in that network namespace\n= 1\n= 0\n");
+    assert!(!device.is_empty() && text.ends_with(&refused), "{text}");
+    assert!(!user.nics().contains(device), "{}", user.nics());
+}
+
+/// Whoever does not read the answer keeps nobody from making devices.
+#[test]
+fn an_answer_that_nobody_reads() {
+    needs!(root, ours, userns, ordinary_user);
+    let user = OrdinaryUser::new();
+    let bridge = HostDevices::bridge("nw", "");
+    let b = bridge.name();
+    user.allow(&format!("{LOGIN} veth {b} 9\n"));
+    let text = script(
+        &user,
+        b,
+        "(dd if=/dev/zero bs=65536 count=1 2>/dev/null; $N create - - $PID veth $B one 2>&1) | { sleep 4; echo over; } &
+         until ip link show master $B | grep -q veth; do sleep 0.05; done
+         call create - - $PID veth $B two; wait $!",
+    );
+    let two = text.find("two:").unwrap_or_else(|| panic!("{text}"));
+    assert!(two < text.find("over").expect("the other one ends"), "{text}");
+    // What nobody has heard of is taken back.
+    assert!(lxc_testkit::within(std::time::Duration::from_secs(5), || user.nics().lines().count() <= 1));
+}

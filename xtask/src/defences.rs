@@ -104,6 +104,15 @@ const DEFENCES: &[Defence] = &[
         changes: &[(USER_NIC, "caller.is(&e.owner) && Entry", "(true || caller.is(&e.owner)) && Entry")],
     },
     Defence {
+        name: "CVE-2026-39402: devices of others of a group",
+        test: "user_nic::devices_of_a_group",
+        changes: &[(
+            "crates/lxc-user-nic/src/lib.rs",
+            "if entry.owner != caller.login && !is_there(&mut netlink) {",
+            "if entry.owner.is_empty() && !is_there(&mut netlink) {",
+        )],
+    },
+    Defence {
         name: "more devices than allowed",
         test: "user_nic::quotas",
         changes: &[(USER_NIC, "used(&l.owner) < l.count", "used(&l.owner) < l.count + 1")],

@@ -2,11 +2,13 @@
 //! device, and a listing asks hundreds of containers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use lxc_sys::Errno;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NlasIterator};
 use netlink_packet_route::address::{AddressMessage, AddressMessageBuffer};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkMessageBuffer};
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage, NsidMessageBuffer};
 
 use super::{Netlink, Request};
 
@@ -23,6 +25,8 @@ const LOWER_NAMESPACE: u16 = 37;
 /// IFA_ADDRESS and IFA_LOCAL (linux/if_addr.h).
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
+/// NETNSA_NSID (linux/net_namespace.h).
+const NAMESPACE_ID: u16 = 1;
 /// RT_SCOPE_LINK (linux/rtnetlink.h).
 const SCOPE_LINK: u8 = 253;
 
@@ -47,8 +51,8 @@ pub struct Device {
     pub controller: Option<u32>,
     /// Index of what it is on top of; of the other end of a pair.
     pub lower: Option<u32>,
-    /// That is in another network namespace.
-    pub lower_is_elsewhere: bool,
+    /// That is in another network namespace: its id here (ip-netns(8)).
+    pub lower_namespace: Option<i32>,
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.
@@ -88,6 +92,26 @@ impl Netlink {
             Ok(())
         })?;
         Ok(out)
+    }
+
+    /// What this network namespace calls another one; `None` where it has no devices in common with it.
+    pub fn id_of(&mut self, namespace: BorrowedFd<'_>) -> lxc_sys::Result<Option<i32>> {
+        let mut wanted = NsidMessage::default();
+        wanted
+            .attributes
+            .push(NsidAttribute::Fd(u32::try_from(namespace.as_raw_fd()).map_err(|_| Errno::BADF)?));
+        let mut found = None;
+        self.exchange(Request::new(libc::RTM_GETNSID, wanted), NLM_F_ACK, |bytes| {
+            let message = NsidMessageBuffer::new_checked(bytes).map_err(|_| Errno::BADMSG)?;
+            for attribute in message.attributes() {
+                let attribute = attribute.map_err(|_| Errno::BADMSG)?;
+                if attribute.kind() == NAMESPACE_ID {
+                    found = attribute.value().try_into().ok().map(i32::from_ne_bytes);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found.filter(|id| *id >= 0))
     }
 
     /// All addresses of all devices.
@@ -159,7 +183,7 @@ fn device(bytes: &[u8]) -> Option<Device> {
             }
             MTU => device.mtu = number()?,
             LOWER => device.lower = number(),
-            LOWER_NAMESPACE => device.lower_is_elsewhere = true,
+            LOWER_NAMESPACE => device.lower_namespace = value.try_into().ok().map(i32::from_ne_bytes),
             CONTROLLER => device.controller = number(),
             STATISTICS => {
                 device.received = counter(2)?;

@@ -82,7 +82,6 @@ fn usernet() -> Result<String> {
 }
 
 fn create(pid: &str, kind: &str, bridge: &str, interface: Option<&str>) -> Result<()> {
-    use std::io::Write;
     check(kind, bridge)?;
     if let Some(name) = interface.filter(|n| !is_device_name(n)) {
         return Err(format!("{name}: not a name for an interface"));
@@ -112,19 +111,25 @@ fn create(pid: &str, kind: &str, bridge: &str, interface: Option<&str>) -> Resul
         };
         match netlink.create_veth(&pair) {
             Ok(()) => {
-                let made = finish(&mut netlink, &port, &entry.device, &target).and_then(|line| {
-                    let mut out = std::io::stdout();
-                    out.write_all(line.as_bytes())
-                        .and_then(|()| out.flush())
-                        .map_err(|e| format!("write: {e}"))
+                let line = match finish(&mut netlink, &port, &entry.device, &target) {
+                    Ok(line) => line,
+                    Err(e) => {
+                        remove(&mut netlink, &port, &mut registry, &entry);
+                        return Err(e);
+                    }
+                };
+                // The caller may not read it, and others wait for the lock.
+                drop(registry);
+                return answer(&line).inspect_err(|_| {
+                    let again = Registry::open(Path::new(REGISTRY));
+                    if let Some(mut again) = again.ok().filter(|r| r.entries.contains(&entry)) {
+                        remove(&mut netlink, &port, &mut again, &entry);
+                    }
                 });
-                if made.is_err() {
-                    remove(&mut netlink, &port, &mut registry, &entry);
-                }
-                return made;
             }
             Err(e) => {
-                remove(&mut netlink, &port, &mut registry, &entry);
+                // Nothing was made: what has the name is somebody else's.
+                forget(&mut registry, &entry);
                 last = e;
                 if e != Errno::EXIST || target.has(interface) {
                     break;
@@ -166,6 +171,19 @@ fn finish(netlink: &mut Netlink, port: &Bridge, name: &str, target: &Target) -> 
     Ok(format!("{interface}:{inside}:{name}:{}\n", device.index))
 }
 
+/// Tells the caller what was made.
+fn answer(line: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("write: {e}"))
+}
+
+/// Takes a record out. The first error is what the caller hears of.
+fn forget(registry: &mut Registry, entry: &Entry) {
+    registry.entries.retain(|e| e != entry);
+    let _ = registry.save();
+}
+
 /// Takes back what was made, and forgets it. The first error is what the caller hears of.
 fn remove(netlink: &mut Netlink, port: &Bridge, registry: &mut Registry, entry: &Entry) {
     port.disconnect(&entry.device);
@@ -174,8 +192,7 @@ fn remove(netlink: &mut Netlink, port: &Bridge, registry: &mut Registry, entry: 
         Err(e) => e == Errno::NODEV,
     };
     if gone {
-        registry.entries.retain(|e| e != entry);
-        let _ = registry.save();
+        forget(registry, entry);
     }
 }
 
@@ -185,7 +202,7 @@ fn delete(namespace: &str, kind: &str, bridge: &str, device: &str) -> Result<()>
         return Err(format!("{device}: not a name for a device"));
     }
     let user = User::take_rights()?;
-    Target::of_path(&user, namespace)?;
+    let target = Target::of_path(&user, namespace)?;
     let caller = user.names()?;
     let mut registry = Registry::open(Path::new(REGISTRY)).map_err(|e| format!("lock {REGISTRY}: {e}"))?;
     let entry =
@@ -195,7 +212,18 @@ fn delete(namespace: &str, kind: &str, bridge: &str, device: &str) -> Result<()>
         return Err(format!("{device} on {bridge} was not made for {}", caller.login));
     };
     let mut netlink = Netlink::open().map_err(|e| format!("open a netlink socket: {e}"))?;
-    let port = Bridge::find(&mut netlink, bridge)?;
+    // What a group may have is not each member's: only the other end says whose it is (CVE-2026-39402).
+    let is_there = |netlink: &mut Netlink| match netlink.device(&entry.device) {
+        Ok(device) => {
+            device.lower_namespace.is_some() && netlink.id_of(target.fd()) == Ok(device.lower_namespace)
+        }
+        Err(e) => e == Errno::NODEV,
+    };
+    if entry.owner != caller.login && !is_there(&mut netlink) {
+        return Err(format!("{device} on {bridge} has no end in that network namespace"));
+    }
+    // It may be gone by now; the device goes all the same.
+    let port = Bridge::find(&mut netlink, bridge).unwrap_or(Bridge::None);
     remove(&mut netlink, &port, &mut registry, &entry);
     if registry.entries.contains(&entry) {
         Err(format!("remove {device}: it is still there"))

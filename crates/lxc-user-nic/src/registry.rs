@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lxc_sys::Errno;
 
@@ -60,6 +61,20 @@ fn errno(error: std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::IO, lxc_sys::errno_from)
 }
 
+/// How long another call is waited for. Signals do not end one, but its caller may freeze the cgroup that it is in.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn lock(file: &File) -> lxc_sys::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match lxc_sys::lock::try_lock_exclusive(file.as_fd()) {
+            Err(Errno::AGAIN | Errno::ACCESS) if begin.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
 impl Registry {
     /// Opens and locks the file, made where it is missing. Only root gets at it.
     pub fn open(path: &Path) -> lxc_sys::Result<Registry> {
@@ -69,7 +84,7 @@ impl Registry {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(libc::O_NOFOLLOW).open(path).map_err(errno)?;
-        lxc_sys::lock::lock_exclusive(file.as_fd())?;
+        lock(&file)?;
         let length = file.metadata().map_err(errno)?.size();
         if length > MAX_LENGTH {
             return Err(Errno::FBIG);

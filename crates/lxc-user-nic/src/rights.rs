@@ -1,7 +1,7 @@
 //! The caller, and with whose rights this process acts.
 //!
 //! The program begins with the caller's real and root's effective ids. It becomes root altogether, so that the caller
-//! can neither signal nor trace it while it holds the lock, and takes the caller's effective ids for what is to be done
+//! can neither signal nor trace it, and takes the caller's effective ids for what is to be done
 //! with the caller's rights: the kernel takes all capabilities away with them.
 
 use std::process::{Command, Stdio};
@@ -40,6 +40,7 @@ impl User {
             .map_err(|e| format!("become root: {e}: this program must be owned by root, with mode 4755"))?;
         set_thread_res_gid(root.1, root.1, root.1).map_err(|e| format!("become root: {e}"))?;
         // What the terminal sends does not stop it in the middle; what the caller may not send, nobody does.
+        signal::reset_dispositions();
         signal::block(&SignalSet::all()).map_err(|e| format!("block signals: {e}"))?;
         lxc_sys::process::close_range(3, u32::MAX).map_err(|e| format!("close descriptors: {e}"))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));

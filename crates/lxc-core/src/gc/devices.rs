@@ -34,8 +34,9 @@ impl Veth {
 pub(super) fn unconnected_pairs() -> Result<Vec<Veth>> {
     let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
     let mut candidates = netlink.devices().doing(|| "list devices")?;
-    let idle =
-        |d: &Device| is_random_name(&d.name) && d.controller.is_none() && !d.up && !d.lower_is_elsewhere;
+    let idle = |d: &Device| {
+        is_random_name(&d.name) && d.controller.is_none() && !d.up && d.lower_namespace.is_none()
+    };
     candidates.retain(idle);
     let mut out = Vec::new();
     for first in &candidates {

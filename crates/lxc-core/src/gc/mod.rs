@@ -133,7 +133,7 @@ impl Leftover {
                 Ok(())
             }
             Thing::Change { lxcpath, name } => Container::open(name, lxcpath)?.recover(),
-            Thing::Creation { lxcpath, name } => Container::open(name, lxcpath)?.destroy(),
+            Thing::Creation { lxcpath, name } => Container::open(name, lxcpath)?.remove_incomplete(),
             Thing::Nameless(path) if is_abandoned(path) => remove_directory(path, true),
             Thing::Nameless(_) => Ok(()),
             Thing::ThrowAway(path) => throwaway::remove(path),

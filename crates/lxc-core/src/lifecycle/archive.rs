@@ -12,9 +12,8 @@ use lxc_sys::Errno;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use tar::{EntryType, Header};
 
-use super::copy::{finish_new, open_to_read, write_out};
-use super::making::identity_of;
-use super::making::{Making, identity_for_files};
+use super::copy::{finish_new, open_to_read};
+use super::making::{Making, identity_for_files, identity_of};
 use super::rewrite::{self, Change};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
@@ -24,6 +23,7 @@ use crate::source::Files;
 use crate::spawn::isolated::isolated;
 use crate::state::State;
 use crate::storage;
+use crate::storage::copy::write_out;
 use crate::template::compressed;
 use crate::template::unpack::{Options, Totals, unpack};
 
@@ -131,6 +131,7 @@ impl Container {
             }
             None
         });
+        names.sort();
         names.dedup();
         for file in names {
             use std::os::unix::fs::MetadataExt;
@@ -289,7 +290,7 @@ pub struct ImportOptions {
     pub storage: storage::Options,
     /// It keeps its hardware addresses.
     pub keep_addresses: bool,
-    /// Device nodes are made whatever they are of, the host's disks among them.
+    /// Device nodes are made whatever they are of, the host's disks among them, and attributes given of all kinds.
     pub trusted: bool,
 }
 
@@ -351,7 +352,7 @@ fn fill_rootfs(archive: &File, storage: &Storage, identity: &Identity, trusted: 
     isolated(within.is_mapped().then_some(&within), || {
         let options = Options { only_below: Some(ROOTFS.into()), trusted, ..Options::default() };
         unpack(Box::new(source), &root, &options, &mut Totals::default())?;
-        write_out(&root)
+        write_out(root.fd())
     })
 }
 

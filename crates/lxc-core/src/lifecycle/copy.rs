@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use lxc_config::HookType;
 use lxc_sys::Errno;
-use rustix::fs::{Mode, OFlags};
 
 use super::making::{Making, check_rights, identity_for_files, own, take_back};
 use super::rewrite::{self, Change};
@@ -20,7 +19,7 @@ use crate::source::Files;
 use crate::spawn::isolated::{isolated, with_ids_of};
 use crate::state::State;
 use crate::storage::compare::{Look, compare};
-use crate::storage::copy::{Progress, copy_tree};
+use crate::storage::copy::{Progress, copy_tree, write_out};
 use crate::storage::dependents::{self, Place};
 use crate::storage::{self, Backend, Connection, Mounted, Target};
 
@@ -119,7 +118,9 @@ impl Container {
                 self.name()
             )));
         }
-        self.finish_rename()?;
+        if self.is_unfinished() {
+            self.recover()?;
+        }
         if !allow_running && self.state()? != State::Stopped {
             return Err(Error::new(
                 Kind::AlreadyRunning,
@@ -325,14 +326,16 @@ fn copy_storage(
     };
     check_rights(source).and_then(|()| check_rights(&new))?;
     making.record(&new)?;
-    let work = || {
-        if way.snapshot {
-            return backend.snapshot(source, &new, &target);
-        }
-        backend.create(&new, &target)?;
-        copy_contents(source, &new, options)
+    let what = |e: Error| e.during("Error copying storage");
+    let make = || {
+        if way.snapshot { backend.snapshot(source, &new, &target) } else { backend.create(&new, &target) }
     };
-    with_ids_of(&making.identity, work).map_err(|e| e.during("Error copying storage"))?;
+    if let Err(e) = with_ids_of(&making.identity, make) {
+        return Err(what(making.not_made(e)));
+    }
+    if !way.snapshot {
+        with_ids_of(&making.identity, || copy_contents(source, &new, options)).map_err(what)?;
+    }
     if new.directory().is_none() {
         // What other tools expect beside a configuration.
         let rootfs = directory.join("rootfs");
@@ -396,7 +399,7 @@ fn copy_contents(source: &Storage, new: &Storage, options: &CopyOptions<'_>) -> 
     remove_lost_and_found(&to);
     copy_tree(from.fd(), to.fd(), options.allow_running, options.progress)
         .map_err(|e| explain_full(e.during(format!("copy {source} to {new}"))))?;
-    write_out(&to)?;
+    write_out(to.fd())?;
     if options.verify { verify(&from, &to) } else { Ok(()) }
 }
 
@@ -407,14 +410,6 @@ fn verify(from: &Root, to: &Root) -> Result<()> {
     let many = found.len();
     Err(Error::new(Kind::Failed, format!("the copy is not like the source: {}, 1 of {many}", path.display()))
         .with_hint("the disk of the copy may be bad, or the source was changed meanwhile"))
-}
-
-/// Writes the file system of a root directory to disk: complete means also after power has failed.
-pub(super) fn write_out(root: &Root) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(root.fd(), ".", flags, Mode::empty())
-        .and_then(rustix::fs::syncfs)
-        .doing(|| "write the root file system to disk")
 }
 
 /// A new file system of ext4 is not quite empty; the source may have one of its own.
@@ -456,7 +451,9 @@ pub(super) fn finish_new(
     let storage = backend.place(&target)?;
     check_rights(&storage)?;
     making.record(&storage)?;
-    with_ids_of(&making.identity, || backend.create(&storage, &target))?;
+    if let Err(e) = with_ids_of(&making.identity, || backend.create(&storage, &target)) {
+        return Err(making.not_made(e));
+    }
     let mut container = Container::without_config(name, &making.place.0)?;
     let path = container.config_path();
     container.config.load_text(text, &path, &Files).map_err(Error::from)?;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use lxc_config::IdKind;
 
-use super::copy::write_out;
 use super::making::{Making, check_rights, identity_for_files, let_pass, own, take_back};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
@@ -16,6 +15,7 @@ use crate::mount::tree;
 use crate::plan::{Identity, Storage, StorageKind};
 use crate::rootfs::Root;
 use crate::spawn::isolated::isolated;
+use crate::storage::copy::write_out;
 use crate::storage::{self, Mounted, Target};
 use crate::template::{Dialog, Prepared, Request, Template};
 
@@ -121,7 +121,10 @@ impl Container {
             let made = backend.place(&target).and_then(|storage| {
                 check_rights(&storage)?;
                 making.record(&storage)?;
-                backend.create(&storage, &target).map(|()| storage)
+                match backend.create(&storage, &target) {
+                    Ok(()) => Ok(storage),
+                    Err(e) => Err(making.not_made(e)),
+                }
             });
             match made {
                 Ok(storage) => {
@@ -184,7 +187,7 @@ impl Container {
                     .doing(|| format!("write {}", config.display()))?;
             }
             if template.fills_rootfs() {
-                write_out(&Root::open(&rootfs)?)?;
+                write_out(Root::open(&rootfs)?.fd())?;
             }
             if ordinary { let_pass(directory, None, identity.setup_gid) } else { Ok(()) }
         };

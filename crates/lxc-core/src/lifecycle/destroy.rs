@@ -31,10 +31,10 @@ impl Container {
             }
             return Err(Error::new(Kind::NotDefined, "Container is not defined"));
         }
+        let _lock = lock::lock_container(self.lxcpath(), self.name())?;
         if self.state()? != State::Stopped {
             return Err(Error::new(Kind::AlreadyRunning, format!("{} is running", self.name())));
         }
-        let _lock = lock::lock_container(self.lxcpath(), self.name())?;
         let values = &self.config.values;
         let identity = identity_of(self);
         let place = (self.lxcpath().to_path_buf(), self.name().to_string());
@@ -42,10 +42,11 @@ impl Container {
             let removal = Removal::of_incomplete(&place)?;
             return with_ids_of(&identity, || removal.run());
         }
+        // What a restore has left holds the record of clones, and the snapshots.
+        self.finish_restore()?;
         if dependents::builders(&directory)?.is_none_or(|clones| !clones.is_empty()) {
             return Err(Error::invalid(format!("Destroying {0} failed: {0} has clones", self.name())));
         }
-        self.finish_restore()?;
         self.sweep_snapshots()?;
         if !self.snapshots()?.is_empty() || has_entries(&directory.join(owned::SNAPSHOTS)) {
             return Err(Error::invalid(format!("Destroying {0} failed: {0} has snapshots", self.name())));
@@ -57,6 +58,18 @@ impl Container {
         let storage = self.storage_to_remove()?;
         let removal = Removal::of(&place, storage.as_ref())?;
         with_ids_of(&identity, || removal.run())
+    }
+
+    /// Removes what an interrupted creation has left; a container that is complete by now stays.
+    ///
+    /// # Errors
+    /// Somebody is at it, or what could not be removed.
+    pub fn remove_incomplete(&self) -> Result<()> {
+        if lock::creation(&self.directory())? != lock::Creation::Incomplete {
+            return Ok(());
+        }
+        let removal = Removal::of_incomplete(&(self.lxcpath().to_path_buf(), self.name().to_string()))?;
+        with_ids_of(&identity_of(self), || removal.run())
     }
 
     /// Storage that goes with the container. Of a path without type nothing is left where it cannot be told what it is.

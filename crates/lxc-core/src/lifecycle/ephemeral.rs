@@ -149,14 +149,15 @@ fn fstab(path: &Path) -> String {
 /// Before the root file system is mounted, in the container's mount namespace: the layer of changes is put in memory.
 fn write_hook(hook: &Path, copy: &Container, keep_name: bool) -> Result<()> {
     let layers = copy.directory().join("overlay");
-    let quoted = format!("'{}'", layers.display().to_string().replace('\'', "'\\''"));
+    let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let quoted = quote(&layers.display().to_string());
     let mut text = format!(
         "#!/bin/sh\nset -e\nmount -n -t tmpfs -o mode=0755 none {quoted}\nmkdir -p {quoted}/delta {quoted}/work\n"
     );
     if !keep_name {
         text.push_str(&format!(
-            "mkdir -p {quoted}/delta/etc\necho '{}' >{quoted}/delta/etc/hostname\n",
-            copy.name()
+            "mkdir -p {quoted}/delta/etc\necho {} >{quoted}/delta/etc/hostname\n",
+            quote(copy.name())
         ));
     }
     let what = || format!("write {}", hook.display());

@@ -69,6 +69,14 @@ impl Making {
         self.partial.record(Record { storage: Some(storage.to_string()), keeps: self.had.clone() })
     }
 
+    /// That storage was not made after all, and nothing of it is left: what has its name is somebody else's.
+    pub(super) fn not_made(&mut self, error: Error) -> Error {
+        match self.partial.record(Record { storage: None, keeps: self.had.clone() }) {
+            Ok(()) => error,
+            Err(e) => error.with_hint(e.to_string()),
+        }
+    }
+
     /// The container is complete, also after power has failed.
     pub(super) fn complete(self) -> Result<()> {
         let what = || format!("write {} to disk", self.directory.display());
@@ -79,7 +87,9 @@ impl Making {
                 Err(e) => return Err(e).doing(what),
             }
         }
-        self.partial.complete()
+        self.partial.complete()?;
+        // Without the mark, too.
+        std::fs::File::open(&self.directory).and_then(|d| d.sync_all()).doing(what)
     }
 
     /// Removes everything that was made.

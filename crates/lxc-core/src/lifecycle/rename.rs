@@ -17,6 +17,7 @@ use crate::lock;
 use crate::plan::Storage;
 use crate::source::Files;
 use crate::spawn::isolated::with_ids_of;
+use crate::state::State;
 use crate::storage::dependents;
 
 impl Container {
@@ -27,6 +28,11 @@ impl Container {
     pub fn rename(&self, name: &str) -> Result<Container> {
         self.check_source(false)?;
         let new = Container::without_config(name, self.lxcpath())?;
+        let _lock = lock::lock_container(self.lxcpath(), self.name())?;
+        self.finish_restore()?;
+        if self.state()? != State::Stopped {
+            return Err(Error::new(Kind::AlreadyRunning, format!("{} is running", self.name())));
+        }
         if !self.snapshots()?.is_empty() {
             return Err(Error::invalid("Renaming a container with snapshots is not supported"));
         }
@@ -39,9 +45,7 @@ impl Container {
                 format!("error: clone: {} exists", new.directory().display()),
             ));
         }
-        let _lock = lock::lock_container(self.lxcpath(), self.name())?;
         let _new_lock = lock::lock_container(self.lxcpath(), name)?;
-        self.finish_restore()?;
         let text = self.renamed_text(&new)?;
         let waiting = self.directory().join(WAITING);
         crate::files::replace(&waiting, &text, 0o640)?;
@@ -116,10 +120,11 @@ impl Container {
         }
         let on = dependents::built_on(&self.directory())?;
         if !on.is_empty() {
+            // One entry too many protects for a while what nobody builds on; one too few does not protect.
+            dependents::enter(&self.directory(), &place(self.name()), &on, false)?;
             if let Some(old) = old {
                 dependents::strike_from(&place(old), &on)?;
             }
-            dependents::enter(&self.directory(), &place(self.name()), &on, false)?;
         }
         let config = self.config_path();
         std::fs::rename(&waiting, &config)

@@ -29,6 +29,7 @@ pub(super) fn configuration(config: &Config, change: &Change<'_>) -> Result<Vec<
     let text = config.rewritten(&mut |key, value| {
         let new = match key {
             _ if key.starts_with("lxc.hook.") && key != "lxc.hook.version" => hook(value, change),
+            "lxc.mount.fstab" if value.is_empty() => Ok(None),
             "lxc.mount.fstab" => {
                 copy_beside(Path::new(value), change).map(|path| Some(path.display().to_string()))
             }
@@ -53,7 +54,9 @@ pub(super) fn configuration(config: &Config, change: &Change<'_>) -> Result<Vec<
 /// A script in the source's directory.
 fn hook(line: &str, change: &Change<'_>) -> Result<Option<String>> {
     let (script, rest) = line.split_at(line.find([' ', '\t']).unwrap_or(line.len()));
-    if !Path::new(script).starts_with(change.from) || !Path::new(script).is_file() {
+    // What moves need not be here: an archive may be of another host.
+    let is_there = || change.copy_to.is_none() || Path::new(script).is_file();
+    if !Path::new(script).starts_with(change.from) || !is_there() {
         return Ok(None);
     }
     let copy = copy_beside(Path::new(script), change)?;

@@ -1,5 +1,6 @@
-//! Landlock for the monitor while it serves (landlock(7)): whoever takes it over by the command socket or the console has
-//! cgroups and terminals in reach, and can execute nothing.
+//! Landlock for the monitor while it serves (landlock(7)): what the command socket or the console makes it open by mistake is
+//! a cgroup or a terminal, and it executes no file. It is no wall against whoever runs code in it: memory is shared with the
+//! thread that waits, and not everything that root may do is a file.
 //!
 //! A domain is never left again, and the end of a container needs more: hooks, mounts, networks. So a thread serves, and
 //! the rest of the monitor waits for it.
@@ -28,7 +29,12 @@ const STACK: usize = 256 * 1024;
 fn reach(plan: &Plan) -> Vec<PathBuf> {
     let parent = |path: PathBuf| path.parent().map(Path::to_path_buf);
     let mut reach: Vec<PathBuf> = ["/sys/fs/cgroup", "/dev/ptmx", "/dev/pts"].map(PathBuf::from).into();
-    reach.extend(plan.values.console.logfile.clone().and_then(parent));
+    let console = &plan.values.console;
+    // Otherwise the file that is open will do. The container's own directory may be it.
+    if console.rotate && console.size > 0 {
+        let directory = console.logfile.clone().and_then(parent);
+        reach.extend(directory.map(|d| if d.as_os_str().is_empty() { ".".into() } else { d }));
+    }
     reach.extend(monitord_fifo(&plan.lxcpath).and_then(parent));
     reach
 }

@@ -128,9 +128,10 @@ impl Identity {
     }
 }
 
-/// The first id inside, from 0, that a map leaves free.
+/// The first id inside that a map leaves free. Not 0, where anything is mapped: whoever has that there loses all
+/// capabilities with the change to another one (capabilities(7)).
 pub fn first_free(map: &[IdMap], kind: IdKind) -> u64 {
-    let mut free = 0;
+    let mut free = u64::from(map.iter().any(|m| m.kind == kind));
     while let Some(taken) = map.iter().find(|m| m.kind == kind && free >= m.ns_id && free - m.ns_id < m.count)
     {
         free = taken.ns_id + taken.count;
@@ -186,7 +187,8 @@ mod tests {
         let map = |ns_id, count| IdMap { kind: IdKind::Uid, ns_id, host_id: 1, count };
         assert_eq!(first_free(&[], IdKind::Uid), 0);
         assert_eq!(first_free(&[map(10, 5), map(0, 10)], IdKind::Uid), 15);
-        assert_eq!(first_free(&[map(1, 5)], IdKind::Uid), 0);
+        assert_eq!(first_free(&[map(1, 5)], IdKind::Uid), 6);
+        assert_eq!(first_free(&[map(1000, 5)], IdKind::Uid), 1);
         assert_eq!(first_free(&[map(0, 5)], IdKind::Gid), 0);
     }
 

@@ -32,7 +32,10 @@ pub fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) 
             drop(ours);
             let run = || -> Result<()> {
                 if let Some(identity) = identity {
-                    theirs.receive()?;
+                    // Nobody is there to write the maps otherwise.
+                    let Some(Message::Go(_)) = theirs.receive()? else {
+                        return Err(Error::new(Kind::Failed, "the caller is gone"));
+                    };
                     finish::set_ids(identity.setup_uid, identity.setup_gid, Some(&[]))?;
                 }
                 // Not before: a change of ids clears it. Whoever waits for the work may be gone by now.

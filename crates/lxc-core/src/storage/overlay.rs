@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use lxc_sys::Errno;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
@@ -51,7 +52,14 @@ impl Backend for Overlay {
     fn destroy(&self, storage: &Storage) -> Result<()> {
         let Storage::Overlay { upper, work, .. } = storage else { return Err(wrong_kind(storage)) };
         remove::remove_directory(upper, true)?;
-        remove::remove_directory(work, true)
+        // What the kernel has made in it. It lies beside the upper layer, where others may have put something.
+        for own in ["work", "index", "incompat"] {
+            remove::remove_directory(&work.join(own), true)?;
+        }
+        match rustix::fs::rmdir(work) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(e) => Err(e).doing(|| format!("remove {}", work.display())),
+        }
     }
 
     /// A directory becomes the lower layer; of an overlay the layer of changes is copied.
@@ -71,7 +79,8 @@ impl Backend for Overlay {
             Storage::Overlay { upper: changes, .. } if changes.exists() => {
                 let (from, to) = (open(changes)?, open(upper)?);
                 let done = copy::copy_tree(from.as_fd(), to.as_fd(), false, None);
-                done.map(drop).map_err(|e| e.during(format!("copy {}", changes.display())))
+                done.map_err(|e| e.during(format!("copy {}", changes.display())))?;
+                copy::write_out(to.as_fd())
             }
             Storage::Overlay { .. } => Ok(()),
             other => Err(Error::unsupported(format!(

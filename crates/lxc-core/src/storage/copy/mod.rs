@@ -19,9 +19,8 @@ use std::time::Duration;
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 
-pub use attributes::attributes_of;
-
 use crate::error::{Doing, Error, Kind, Result};
+pub use attributes::attributes_of;
 
 /// Entries of a directory that one thread copies in one go.
 const CHUNK: usize = 128;
@@ -92,6 +91,16 @@ pub fn copy_tree(
         Ok(Some(e)) => Err(e),
         Err(_) => Err(Error::new(Kind::Failed, "a thread that copies died")),
     }
+}
+
+/// Writes the file system of a root directory to disk: complete means also after power has failed.
+///
+/// # Errors
+/// The disk has not taken all of it.
+pub fn write_out(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::openat(root, ".", DIRECTORY, Mode::empty())
+        .and_then(rustix::fs::syncfs)
+        .doing(|| "write the root file system to disk")
 }
 
 /// Bytes on disk of a directory with everything in it, whatever is mounted there left out.
