@@ -107,6 +107,23 @@ fn refusals() {
     });
 }
 
+/// A container without a root file system of its own gets the name in its configuration, too.
+#[test]
+fn another_name_without_a_root() {
+    needs!(ours, root);
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let (name, new) = (dir.name("bare"), dir.name("renamed"));
+    std::fs::create_dir(dir.join(&name)).unwrap();
+    let hook = dir.join(&name).join("hook");
+    let text = format!("lxc.uts.name = {name}\nlxc.hook.post-stop = {}\n", hook.display());
+    std::fs::write(dir.join(&name).join("config"), text).unwrap();
+    dir.run(&ours, "lxc-copy", &name, &["-R", "-N", &new]).ok();
+    let text = std::fs::read_to_string(dir.join(&new).join("config")).unwrap();
+    let hook = dir.join(&new).join("hook");
+    assert_eq!(text, format!("lxc.uts.name = {new}\nlxc.hook.post-stop = {}\n", hook.display()));
+    assert_eq!(dir.listing(), [new]);
+}
+
 /// Files of every kind, on every file system, as they are: nothing else of them is in the copy, nothing is missing.
 fn faithful(kind: &str) {
     let disk = Disk::new(kind, 512);

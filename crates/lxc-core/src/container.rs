@@ -88,15 +88,20 @@ impl Container {
     }
 
     /// A root file system elsewhere may be one that was here before the directory was renamed, by somebody who was
-    /// killed: then the configuration that waits beside is the container's.
+    /// killed: then the configuration that waits beside is the container's. It is for the container of its host name.
     fn load_waiting(&mut self) -> Result<()> {
         let directory = self.directory();
         let is_here = |path: &String| path.split(':').any(|part| Path::new(part).starts_with(&directory));
-        if self.config.values.rootfs.path.as_ref().is_none_or(is_here) {
+        if self.config.values.rootfs.path.as_ref().is_some_and(is_here) {
             return Ok(());
         }
         let waiting = directory.join(WAITING);
         if !waiting.exists() {
+            return Ok(());
+        }
+        let mut config = Config::new();
+        config.load(&waiting, &Files)?;
+        if config.values.uts_name.as_deref() != Some(&self.name) {
             return Ok(());
         }
         self.config = Config::new();

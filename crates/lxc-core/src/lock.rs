@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use lxc_sys::Errno;
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::paths;
@@ -99,12 +101,12 @@ impl Record {
     }
 
     /// Reads the `partial` file of a container. One of upstream's programs is empty.
-    fn read(directory: &Path) -> Record {
-        let text = std::fs::read_to_string(directory.join(PARTIAL)).unwrap_or_default();
-        Record {
+    fn read(file: &File) -> std::io::Result<Record> {
+        let text = std::io::read_to_string(file)?;
+        Ok(Record {
             storage: text.lines().find_map(|line| line.strip_prefix("storage ")).map(String::from),
             keeps: text.lines().filter_map(|line| line.strip_prefix("keep ")).map(String::from).collect(),
-        }
+        })
     }
 
     fn text(&self) -> String {
@@ -153,10 +155,15 @@ pub fn take_over(directory: &Path) -> Result<Partial> {
     let path = directory.join(PARTIAL);
     let what = || format!("lock {}", path.display());
     let file = File::options().read(true).write(true).open(&path).doing(what)?;
-    if lxc_sys::lock::is_locked(file.as_fd()).doing(what)? {
-        return Err(Error::invalid(format!("{} is being created or removed", directory.display())));
+    let taken = || Error::invalid(format!("{} is being created or removed", directory.display()));
+    lxc_sys::lock::try_lock_exclusive(file.as_fd()).map_err(|e| match e {
+        Errno::AGAIN | Errno::ACCESS => taken(),
+        e => Error::os(what(), e),
+    })?;
+    // Whoever had the lock may have removed everything, and somebody else begun anew.
+    if file.metadata().doing(what)?.nlink() == 0 {
+        return Err(taken());
     }
-    lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
-    let record = Record::read(directory);
+    let record = Record::read(&file).doing(|| format!("read {}", path.display()))?;
     Ok(Partial { file, path, record })
 }

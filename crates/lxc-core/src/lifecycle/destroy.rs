@@ -32,9 +32,7 @@ impl Container {
             return Err(Error::new(Kind::NotDefined, "Container is not defined"));
         }
         let _lock = lock::lock_container(self.lxcpath(), self.name())?;
-        if self.state()? != State::Stopped {
-            return Err(Error::new(Kind::AlreadyRunning, format!("{} is running", self.name())));
-        }
+        self.refuse_running()?;
         let values = &self.config.values;
         let identity = identity_of(self);
         let place = (self.lxcpath().to_path_buf(), self.name().to_string());
@@ -56,8 +54,18 @@ impl Container {
         }
         self.run_destroy_hooks()?;
         let storage = self.storage_to_remove()?;
+        // The lock and the hooks may have taken a while.
+        self.refuse_running()?;
         let removal = Removal::of(&place, storage.as_ref())?;
         with_ids_of(&identity, || removal.run())
+    }
+
+    /// Whether nobody uses its files.
+    pub(super) fn refuse_running(&self) -> Result<()> {
+        match self.state()? {
+            State::Stopped => Ok(()),
+            _ => Err(Error::new(Kind::AlreadyRunning, format!("{} is running", self.name()))),
+        }
     }
 
     /// Removes what an interrupted creation has left; a container that is complete by now stays.

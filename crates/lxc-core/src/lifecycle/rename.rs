@@ -17,7 +17,6 @@ use crate::lock;
 use crate::plan::Storage;
 use crate::source::Files;
 use crate::spawn::isolated::with_ids_of;
-use crate::state::State;
 use crate::storage::dependents;
 
 impl Container {
@@ -30,9 +29,7 @@ impl Container {
         let new = Container::without_config(name, self.lxcpath())?;
         let _lock = lock::lock_container(self.lxcpath(), self.name())?;
         self.finish_restore()?;
-        if self.state()? != State::Stopped {
-            return Err(Error::new(Kind::AlreadyRunning, format!("{} is running", self.name())));
-        }
+        self.refuse_running()?;
         if !self.snapshots()?.is_empty() {
             return Err(Error::invalid("Renaming a container with snapshots is not supported"));
         }

@@ -198,7 +198,21 @@ impl Container {
                 self.name()
             )));
         };
+        let own = (self.lxcpath().to_path_buf(), self.name().to_string());
         for (lxcpath, name) in clones {
+            // Of that name, and not the one that was entered: it says itself what it builds on.
+            if !dependents::built_on(&lxcpath.join(&name))?.contains(&own) {
+                return Err(Error::invalid(format!(
+                    "{} is entered as a clone of {}, and does not build on it",
+                    lxcpath.join(&name).display(),
+                    self.name()
+                ))
+                .with_hint(format!(
+                    "take it out of {}/{}",
+                    self.directory().display(),
+                    dependents::DEPENDENTS
+                )));
+            }
             Container::open(&name, &lxcpath)?.destroy().doing(|| format!("destroy clone {name}"))?;
         }
         Ok(())
@@ -256,6 +270,8 @@ impl Container {
         let staged = CopyOptions { name: Some(staged_name), ..options.clone() };
         source.copy_as(&staged, self.name(), &|_: &mut Container| Ok(()))?;
         let (old, new) = (self.directory(), &staging);
+        // The copy may have taken a while; what was made is removed by whoever ends the restore.
+        self.refuse_running().or_else(|e| self.finish_restore().and(Err(e)))?;
         let swap = || rustix::fs::renameat_with(CWD, new, CWD, &old, RenameFlags::EXCHANGE);
         swap().doing(|| format!("exchange {} and {}", new.display(), old.display()))?;
         self.finish_restore()
@@ -298,10 +314,19 @@ impl Container {
         // what is elsewhere goes by it.
         let mut old = Container::without_config(&place.1, &place.0)?;
         if old.config.load(&old.config_path(), &Files).is_ok() && old.config.values.rootfs.managed {
-            let now = Storage::of(&self.config.values)?;
+            // What is there now, by whatever name its directory is called.
+            let now = Storage::of(&Container::open(self.name(), self.lxcpath())?.config.values)?;
+            let real = |path: &std::path::Path| path.canonicalize().ok();
+            let own = real(&self.directory());
+            let is_own = |s: &Storage| {
+                s.directory()
+                    .and_then(real)
+                    .zip(own.as_ref())
+                    .is_some_and(|(path, own)| path.starts_with(own))
+            };
             let before = Storage::of(&old.config.values).ok().flatten();
-            let elsewhere =
-                before.filter(|s| !owned::is_within(s, &self.directory()) && Some(s) != now.as_ref());
+            let elsewhere = before
+                .filter(|s| !owned::is_within(s, &self.directory()) && !is_own(s) && Some(s) != now.as_ref());
             if let Some(before) = elsewhere {
                 with_ids_of(&identity, || storage::backend(before.kind()).destroy(&before))?;
             }

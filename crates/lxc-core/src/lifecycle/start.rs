@@ -61,15 +61,7 @@ impl Container {
     /// # Errors
     /// Why it does not run; nothing of it is left.
     pub fn start(&self, options: StartOptions) -> std::result::Result<Started, StartFailure> {
-        match lock::creation(&self.directory())? {
-            Creation::Complete => {}
-            Creation::Ongoing => return Err(Error::invalid("Ongoing container creation detected").into()),
-            Creation::Incomplete => {
-                return Err(Error::invalid(format!("the creation of {} was interrupted", self.name()))
-                    .with_hint("remove the remains with lxc-destroy")
-                    .into());
-            }
-        }
+        self.check_complete()?;
         if self.is_unfinished() {
             self.recover()?;
         }
@@ -78,12 +70,28 @@ impl Container {
         let plan = Box::new(self.plan_with(options, &global)?);
         // Taken first: the devices of one that runs are in use, by itself.
         let listener = self.bind()?;
+        // Who removes or replaces it from now on sees that it runs; who has begun to is seen here.
+        self.check_complete()?;
+        if self.is_unfinished() {
+            return Err(Error::invalid(format!("{} is being restored or renamed", self.name())).into());
+        }
         self.check_links(&plan)?;
         if plan.options.daemonize {
             daemonize::start(plan, &self.config, listener, controllers)?;
             return Ok(Started::Daemon);
         }
         self.start_here(plan, listener, controllers).map(Started::Ended)
+    }
+
+    fn check_complete(&self) -> Result<()> {
+        match lock::creation(&self.directory())? {
+            Creation::Complete => Ok(()),
+            Creation::Ongoing => Err(Error::invalid("Ongoing container creation detected")),
+            Creation::Incomplete => {
+                Err(Error::invalid(format!("the creation of {} was interrupted", self.name()))
+                    .with_hint("remove the remains with lxc-destroy"))
+            }
+        }
     }
 
     /// The command socket: taking its name is what excludes a second start.
