@@ -39,6 +39,7 @@ mod net_add;
 mod network;
 mod notify;
 mod openvswitch;
+mod owned;
 mod run;
 mod seccomp;
 mod security;

@@ -337,7 +337,7 @@ fn zfs_is_asked() {
     let stand = Stand::new(
         "zfs",
         "cd \"$(dirname \"$0\")\"; touch datasets\n\
-         case \"$*\" in\n'get -H -o name type '*) grep -x \"$6\" datasets || exit 1 ;;\n\
+         case \"$*\" in\n'get -H -o name type '*) grep -x \"$6\" datasets || { echo \"cannot open '$6': dataset does not exist\" >&2; exit 1; } ;;\n\
          'get -H -o value origin pool/copy') echo pool/web@copy ;;\n'get -H -o value origin '*) echo - ;;\n\
          create*|clone*) for last; do :; done; echo \"$last\" >>datasets ;;\n\
          'destroy -r '*) grep -vx \"$3\" datasets >new; mv new datasets ;;\nesac",
@@ -352,7 +352,7 @@ fn zfs_is_asked() {
         called,
         [
             is_there("web"),
-            format!("create -o {} -o canmount=noauto -p pool/web", place("web")),
+            format!("create -o {} -o canmount=noauto pool/web", place("web")),
             is_there("web"),
             "get -H -o value origin pool/web".into(),
             "destroy -r pool/web".into()
@@ -368,7 +368,7 @@ fn zfs_is_asked() {
         [
             is_there("copy"),
             "snapshot -r pool/web@copy".into(),
-            format!("clone -p -o canmount=noauto -o {} pool/web@copy pool/copy", place("copy"))
+            format!("clone -o canmount=noauto -o {} pool/web@copy pool/copy", place("copy"))
         ]
     );
     // What is there already is somebody's: it is not taken, and above all not removed.
@@ -399,7 +399,10 @@ fn zfs_is_asked() {
 #[test]
 fn rbd_is_asked() {
     needs!(root, ours, program "busybox");
-    let stand = Stand::new("rbd", ":");
+    let stand = Stand::new(
+        "rbd",
+        "case $1 in info) echo \"rbd: error opening image web: (2) No such file or directory\" >&2; exit 2 ;; esac",
+    );
     let words = [
         "-f",
         "/dev/null",
@@ -417,8 +420,9 @@ fn rbd_is_asked() {
     let (code, called) = stand.run("lxc-create", "web", &words);
     assert_eq!(code, 1, "there is no such device");
     assert_eq!(
-        called[..3],
+        called,
         [
+            "info lxtpool/web",
             "create --id me --pool lxtpool web --size 100",
             "map --id me --pool lxtpool web",
             "rm --id me lxtpool/web"

@@ -47,6 +47,8 @@ impl Container {
         let path = container.config_path();
         match container.load(&path).and_then(|()| container.load_waiting()) {
             Ok(()) => container.defined = true,
+            // What it includes may have been here before the directory was renamed.
+            Err(_) if container.load_waiting_alone().is_ok_and(|waited| waited) => container.defined = true,
             Err(e) if e.errno() == Some(lxc_sys::Errno::NOENT) => {}
             Err(e) => return Err(e),
         }
@@ -95,18 +97,23 @@ impl Container {
         if self.config.values.rootfs.path.as_ref().is_some_and(is_here) {
             return Ok(());
         }
-        let waiting = directory.join(WAITING);
+        self.load_waiting_alone().map(drop)
+    }
+
+    /// The same whatever the other configuration says. Returns whether one is waiting for this container.
+    fn load_waiting_alone(&mut self) -> Result<bool> {
+        let waiting = self.directory().join(WAITING);
         if !waiting.exists() {
-            return Ok(());
+            return Ok(false);
         }
         let mut config = Config::new();
         config.load(&waiting, &Files)?;
         if config.values.uts_name.as_deref() != Some(&self.name) {
-            return Ok(());
+            return Ok(false);
         }
         self.config = Config::new();
         self.waited = true;
-        self.load(&waiting)
+        self.load(&waiting).map(|()| true)
     }
 
     /// Its name.
@@ -117,6 +124,11 @@ impl Container {
     /// The directory of containers that it is in.
     pub fn lxcpath(&self) -> &Path {
         &self.lxcpath
+    }
+
+    /// Its lxcpath and name.
+    pub fn place(&self) -> (PathBuf, String) {
+        (self.lxcpath.clone(), self.name.clone())
     }
 
     /// Its own directory.

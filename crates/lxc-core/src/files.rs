@@ -74,6 +74,14 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     })
 }
 
+/// Writes a file to disk, or the names that are in a directory.
+///
+/// # Errors
+/// The disk has not taken it.
+pub fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).doing(|| format!("write {} to disk", path.display()))
+}
+
 /// A new file, locked. It has no name until it is complete, where the file system can do that.
 fn new_file(dir: &Path, name: &Path, mode: u32) -> std::io::Result<File> {
     let unnamed = File::options().write(true).mode(mode).custom_flags(libc::O_TMPFILE).open(dir);

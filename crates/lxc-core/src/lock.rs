@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use lxc_sys::Errno;
+use rustix::fs::{AtFlags, CWD};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::paths;
@@ -100,28 +101,53 @@ impl Record {
         Record { storage: Some(storage.to_string()), keeps: Vec::new() }
     }
 
-    /// Reads the `partial` file of a container. One of upstream's programs is empty.
+    /// Of a directory in which something is.
+    pub fn keeping(keeps: Vec<String>) -> Record {
+        Record { storage: None, keeps }
+    }
+
+    /// Reads the `partial` file of a container. One of upstream's programs is empty; a line that a kill has cut off, or a
+    /// full disk, says nothing.
     fn read(file: &File) -> std::io::Result<Record> {
         let text = std::io::read_to_string(file)?;
-        Ok(Record {
-            storage: text.lines().find_map(|line| line.strip_prefix("storage ")).map(String::from),
-            keeps: text.lines().filter_map(|line| line.strip_prefix("keep ")).map(String::from).collect(),
-        })
+        let mut record = Record::default();
+        for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+            match line.split_once(' ') {
+                // The last one counts.
+                Some((STORAGE, storage)) => {
+                    record.storage = Some(storage.to_string()).filter(|s| !s.is_empty())
+                }
+                Some((KEEP, name)) => record.keeps.push(name.to_string()),
+                _ => {}
+            }
+        }
+        Ok(record)
     }
 
     fn text(&self) -> String {
-        let storage = self.storage.as_ref().map(|s| format!("storage {s}\n")).unwrap_or_default();
-        self.keeps.iter().fold(storage, |text, name| text + "keep " + name + "\n")
+        let storage = self.storage.as_ref().map(|s| format!("{STORAGE} {s}\n")).unwrap_or_default();
+        self.keeps.iter().fold(storage, |text, name| text + KEEP + " " + name + "\n")
     }
 }
 
+/// Words of the lines of a `partial` file.
+const STORAGE: &str = "storage";
+const KEEP: &str = "keep";
+
 impl Partial {
-    /// Writes down what goes with the container if this is not completed, before it is made.
-    pub fn record(&mut self, record: Record) -> Result<()> {
+    /// Writes down storage that goes with the container if this is not completed, before it is made; `None`: it was not
+    /// made after all. A line is added: at any instant the file says the one or the other, also after power has failed.
+    ///
+    /// # Errors
+    /// It is not written down.
+    pub fn record_storage(&mut self, storage: Option<&str>) -> Result<()> {
         let what = || format!("write {}", self.path.display());
-        self.file.set_len(0).doing(what)?;
-        self.file.write_all_at(record.text().as_bytes(), 0).doing(what)?;
-        self.record = record;
+        let line = format!("{STORAGE} {}\n", storage.unwrap_or_default());
+        let end = self.file.metadata().doing(what)?.len();
+        let written = self.file.write_all_at(line.as_bytes(), end).and_then(|()| self.file.sync_data());
+        // The next line must not go on with half of this one.
+        written.inspect_err(|_| drop(self.file.set_len(end))).doing(what)?;
+        self.record.storage = storage.map(String::from);
         Ok(())
     }
 
@@ -136,18 +162,51 @@ impl Partial {
     }
 
     /// Nothing is to be removed any more; the container is complete.
-    pub fn complete(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The mark is still there.
+    pub fn complete(&self) -> Result<()> {
         std::fs::remove_file(&self.path).doing(|| format!("remove {}", self.path.display()))
     }
 }
 
-/// Marks a container as being created.
-pub fn begin_creation(directory: &Path) -> Result<Partial> {
+/// Marks a container as being created, or removed. The mark is there when it is locked and says what goes with the
+/// container, and not before.
+///
+/// # Errors
+/// There is one already, or it cannot be made.
+pub fn begin_creation(directory: &Path, record: Record) -> Result<Partial> {
     let path = directory.join(PARTIAL);
     let what = || format!("create {}", path.display());
-    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).doing(what)?;
-    lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
-    Ok(Partial { file, path, record: Record::default() })
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    let unnamed = options.clone().custom_flags(libc::O_TMPFILE).open(directory);
+    // Not every file system has files without names.
+    let (file, is_named) = match unnamed {
+        Ok(file) => (file, false),
+        Err(_) => (options.create_new(true).open(&path).doing(what)?, true),
+    };
+    let fill = || -> Result<()> {
+        lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
+        if record != Record::default() {
+            file.write_all_at(record.text().as_bytes(), 0).doing(what)?;
+            file.sync_data().doing(what)?;
+        }
+        if !is_named {
+            let source = crate::files::fd_path(file.as_fd());
+            rustix::fs::linkat(CWD, source, CWD, &path, AtFlags::SYMLINK_FOLLOW).doing(what)?;
+        }
+        Ok(())
+    };
+    match fill() {
+        Ok(()) => Ok(Partial { file, path, record }),
+        Err(e) => {
+            if is_named {
+                let _ = std::fs::remove_file(&path);
+            }
+            Err(e)
+        }
+    }
 }
 
 /// Marks an incomplete container as being removed: the mark that is there gets locked.

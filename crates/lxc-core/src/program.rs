@@ -1,5 +1,6 @@
 //! Programs of others that are asked to do something.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -23,6 +24,8 @@ pub fn run_with(program: &str, words: &[&str], setting: Setting<'_>) -> Result<S
     let what = || format!("{program} {}", words.join(" "));
     let mut command = Command::new(program);
     command.args(words).envs(setting.iter().copied()).stdin(Stdio::null());
+    // Of the keys of a terminal it hears nothing: stopped, it would keep what its caller has locked.
+    command.process_group(0);
     let output = command.output().doing(what)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

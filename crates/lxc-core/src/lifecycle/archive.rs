@@ -1,29 +1,32 @@
 //! A container as one file: a compressed tar archive of its configuration, of the files beside it that this names, and of
 //! its root file system with the ids that the container sees.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use lxc_config::Source;
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use tar::{EntryType, Header};
 
 use super::copy::{finish_new, open_to_read};
-use super::making::{Making, identity_for_files, identity_of};
+use super::making::{Making, identity_for_files, identity_of, refuse_reserved};
 use super::rewrite::{self, Change};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::files::fd_path;
+use crate::lock;
 use crate::plan::{Identity, Storage, StorageKind};
+use crate::rootfs::Root;
 use crate::source::Files;
 use crate::spawn::isolated::isolated;
 use crate::state::State;
 use crate::storage;
-use crate::storage::copy::write_out;
+use crate::storage::copy::{check_depth, write_out};
 use crate::template::compressed;
 use crate::template::unpack::{Options, Totals, unpack};
 
@@ -67,7 +70,57 @@ const MAX_BESIDE: u64 = 16 << 20;
 struct Front {
     origin: PathBuf,
     config: Vec<u8>,
-    beside: Vec<(String, u32, Vec<u8>)>,
+    /// By their paths below the directory.
+    beside: Vec<(PathBuf, u32, Vec<u8>)>,
+}
+
+/// Whether a path below a container's directory is that of something that is there for the configuration: none of what a
+/// container has itself.
+fn is_beside(below: &Path) -> bool {
+    let Some(first) = below.iter().next().and_then(OsStr::to_str) else { return false };
+    rewrite::is_plain(below)
+        && !first.starts_with('.')
+        && !first.starts_with("lxc_")
+        && !["partial", "config", "rootfs", "snaps", "overlay", "rootdev", "ts", "comment"].contains(&first)
+}
+
+/// What a configuration includes: files of the archive, or the host's.
+struct Included<'a>(&'a Front);
+
+impl Included<'_> {
+    fn below<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        path.strip_prefix(&self.0.origin).ok()
+    }
+}
+
+impl Source for Included<'_> {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        let Some(below) = self.below(path) else { return Files.read(path) };
+        let file = self.0.beside.iter().find(|(name, ..)| name == below);
+        file.map(|(_, _, bytes)| bytes.clone()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, dir: &Path) -> std::io::Result<Vec<OsString>> {
+        let Some(below) = self.below(dir) else { return Files.list(dir) };
+        let names = self.0.beside.iter().filter(|(name, ..)| name.parent() == Some(below));
+        Ok(names.filter_map(|(name, ..)| name.file_name().map(OsStr::to_os_string)).collect())
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        let below = self.below(path);
+        below.map_or_else(
+            || Files.is_dir(path),
+            |below| self.0.beside.iter().any(|(name, ..)| name.parent() == Some(below)),
+        )
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        Files.env(name)
+    }
+
+    fn random(&self) -> u8 {
+        Files.random()
+    }
 }
 
 impl Container {
@@ -83,22 +136,24 @@ impl Container {
         let shifted = identity.is_mapped() && !self.has_unshifted_files();
         let ordinary = !rustix::process::geteuid().is_root();
         let within = if ordinary { identity.with_caller() } else { identity };
+        // Only the host's root mounts what has to be mounted.
+        let (root, _held) = if ordinary { None } else { Some(open_to_read(&storage)?) }.unzip();
         // In the container's user namespace its files have the ids that it sees.
         isolated((shifted || ordinary).then_some(&within), || {
             let out = to.try_clone().doing(|| "write the archive")?;
             match compression {
-                Compression::None => self.write(&storage, out).map(drop),
+                Compression::None => self.write(&storage, root, out).map(drop),
                 Compression::Gzip => {
                     let gzip = flate2::write::GzEncoder::new(out, flate2::Compression::default());
-                    self.write(&storage, gzip)?.finish().doing(|| "write the archive").map(drop)
+                    self.write(&storage, root, gzip)?.finish().doing(|| "write the archive").map(drop)
                 }
                 Compression::Xz => {
                     let xz = liblzma::write::XzEncoder::new(out, 6);
-                    self.write(&storage, xz)?.finish().doing(|| "write the archive").map(drop)
+                    self.write(&storage, root, xz)?.finish().doing(|| "write the archive").map(drop)
                 }
                 Compression::Zstd => {
                     let zstd = zstd::stream::write::Encoder::new(out, 3).doing(|| "write the archive")?;
-                    self.write(&storage, zstd)?.finish().doing(|| "write the archive").map(drop)
+                    self.write(&storage, root, zstd)?.finish().doing(|| "write the archive").map(drop)
                 }
             }
         })?;
@@ -117,30 +172,45 @@ impl Container {
             .is_some_and(|o| o.split(',').any(|w| w.starts_with("idmap=")))
     }
 
-    fn write<W: Write>(&self, storage: &Storage, out: W) -> Result<W> {
-        let what = || "write the archive";
-        let mut writer = Writer { tar: tar::Builder::new(out), links: Default::default() };
-        writer.text(ORIGIN, 0o644, self.directory().display().to_string().as_bytes())?;
-        writer.text(CONFIG, 0o640, &self.config.text())?;
-        let mut names = Vec::new();
+    /// Files in the directory that the configuration names, and those that it includes, by their paths below it.
+    fn files_beside(&self) -> Vec<PathBuf> {
+        let directory = self.directory();
+        let mut files: Vec<PathBuf> = self.config.files().to_vec();
         self.config.rewritten(&mut |key, value| {
-            let is_file = key.starts_with("lxc.hook.") || key == "lxc.mount.fstab";
-            let file = Path::new(value.split([' ', '\t']).next().unwrap_or_default());
-            if is_file && file.starts_with(self.directory()) && file.is_file() {
-                names.push(file.to_path_buf());
+            if key.starts_with("lxc.hook.") || ["lxc.mount.fstab", "lxc.seccomp.profile"].contains(&key) {
+                files.push(value.split([' ', '\t']).next().unwrap_or_default().into());
             }
             None
         });
-        names.sort();
-        names.dedup();
-        for file in names {
+        let below = |file: PathBuf| file.strip_prefix(&directory).ok().map(Path::to_path_buf);
+        let mut files: Vec<PathBuf> = files.into_iter().filter_map(below).collect();
+        files.retain(|below| is_beside(below) && directory.join(below).is_file());
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    /// `root`: that of the storage, where it was opened before.
+    fn write<W: Write>(&self, storage: &Storage, root: Option<Root>, out: W) -> Result<W> {
+        let what = || "write the archive";
+        let mut writer = Writer {
+            tar: tar::Builder::new(out),
+            links: Default::default(),
+            is_image: storage.needs_mounting(),
+        };
+        writer.text(ORIGIN, 0o644, self.directory().display().to_string().as_bytes())?;
+        writer.text(CONFIG, 0o640, &self.config.text())?;
+        for below in self.files_beside() {
             use std::os::unix::fs::MetadataExt;
+            let file = self.directory().join(&below);
             let mode = file.metadata().doing(|| format!("look at {}", file.display()))?.mode();
             let bytes = std::fs::read(&file).doing(|| format!("read {}", file.display()))?;
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            writer.text(&format!("{BESIDE}/{name}"), mode & 0o777, &bytes)?;
+            writer.text(&format!("{BESIDE}/{}", below.display()), mode & 0o777, &bytes)?;
         }
-        let (root, _held) = open_to_read(storage)?;
+        let (root, _held) = match root {
+            Some(root) => (root, None),
+            None => open_to_read(storage)?,
+        };
         let fd = rustix::fs::openat(root.fd(), ".", DIRECTORY, Mode::empty()).doing(|| "open the root")?;
         let stat = rustix::fs::fstat(&fd).doing(|| "look at the root")?;
         writer.directory(&fd, Path::new(ROOTFS), &stat)?;
@@ -155,6 +225,8 @@ struct Writer<W: Write> {
     tar: tar::Builder<W>,
     /// First names of files with several.
     links: std::collections::HashMap<(u64, u64), PathBuf>,
+    /// The root directory is that of a file system of its own.
+    is_image: bool,
 }
 
 impl<W: Write> Writer<W> {
@@ -168,6 +240,7 @@ impl<W: Write> Writer<W> {
 
     fn directory(&mut self, directory: &OwnedFd, path: &Path, stat: &Stat) -> Result<()> {
         let what = || format!("export {}", path.display());
+        check_depth(path)?;
         self.extensions(&fd_path(directory.as_fd()), stat).doing(what)?;
         let mut header = header(stat, EntryType::Directory);
         header.set_size(0);
@@ -179,6 +252,10 @@ impl<W: Write> Writer<W> {
             if name != c"." && name != c".." {
                 below.push(name.to_owned());
             }
+        }
+        if self.is_image && path == Path::new(ROOTFS) {
+            // Of the file system, and with ids of the host.
+            below.retain(|name| name.as_c_str() != c"lost+found");
         }
         below.sort();
         for name in below {
@@ -303,18 +380,21 @@ pub fn import(archive: &File, lxcpath: &Path, options: &ImportOptions) -> Result
     let old = front.origin.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let name = options.name.clone().unwrap_or_else(|| old.clone());
     let mut container = Container::without_config(&name, lxcpath)?;
+    refuse_reserved(&name)?;
     let lxcpath = container.lxcpath().to_path_buf();
-    if container.config_path().exists() || container.state()? != State::Stopped {
+    let is_complete = lock::creation(&container.directory())? == lock::Creation::Complete;
+    if (container.config_path().exists() && is_complete) || container.state()? != State::Stopped {
         return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
     }
     let (file, directory) = (container.config_path(), container.directory());
-    container.config.load_text(&front.config, &file, &Files).map_err(Error::from)?;
+    container.config.load_text(&front.config, &file, &Included(&front)).map_err(Error::from)?;
     let identity = identity_for_files(&container.config.values)?;
     let mut making = Making::begin(&lxcpath, &name, identity.clone())?;
     let mut fill = || -> Result<()> {
         for (name, mode, bytes) in &front.beside {
             let path = directory.join(name);
             let what = || format!("write {}", path.display());
+            path.parent().map_or(Ok(()), std::fs::create_dir_all).doing(what)?;
             let mut file = File::options().write(true).create_new(true).open(&path).doing(what)?;
             file.write_all(bytes).doing(what)?;
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(*mode)).doing(what)?;
@@ -378,13 +458,8 @@ fn front(archive: &File) -> Result<Front> {
         match *parts.as_slice() {
             [ORIGIN] => front.origin = PathBuf::from(String::from_utf8_lossy(&bytes).trim()),
             [CONFIG] => front.config = bytes,
-            // None of the files and directories that a container has itself.
-            [BESIDE, name]
-                if !name.starts_with('.')
-                    && !["partial", "config", "rootfs", "snaps", "overlay", "rootdev"].contains(&name)
-                    && !name.starts_with("lxc_") =>
-            {
-                front.beside.push((name.to_string(), mode, bytes))
+            [BESIDE, ..] if is_beside(&path.iter().skip(1).collect::<PathBuf>()) => {
+                front.beside.push((path.iter().skip(1).collect(), mode, bytes))
             }
             _ => return Err(Error::invalid(format!("{}: not of an exported container", path.display()))),
         }

@@ -1,12 +1,13 @@
 //! Copying a container (spec: storage, sections 4 and 5).
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use lxc_config::HookType;
 use lxc_sys::Errno;
 
-use super::making::{Making, check_rights, identity_for_files, own, take_back};
+use super::making::{Making, check_rights, identity_for_files, own, refuse_reserved, take_back};
 use super::rewrite::{self, Change};
 use crate::container::{Container, normalize_lxcpath};
 use crate::error::{Doing, Error, Kind, Result};
@@ -85,6 +86,7 @@ impl Container {
         let name = options.name.as_deref().unwrap_or(self.name());
         let lxcpath = options.lxcpath.as_deref().map_or(self.lxcpath().to_path_buf(), normalize_lxcpath);
         let new = Container::without_config(name, &lxcpath)?;
+        refuse_reserved(shown)?;
         self.check_source(options.allow_running)?;
         if options.verify && options.allow_running {
             return Err(Error::invalid("what may change while it is copied cannot be verified"));
@@ -96,8 +98,12 @@ impl Container {
         let source =
             Storage::of(&self.config.values)?.ok_or_else(|| Error::invalid("No rootfs specified"))?;
         let identity = identity_for_files(&self.config.values)?;
+        let inode = self.inode()?;
         let mut making = Making::begin(&lxcpath, name, identity)?;
-        match self.fill_copy(&mut making, &source, options, shown, extra) {
+        let filled = self
+            .fill_copy(&mut making, &source, options, shown, extra)
+            .and_then(|()| self.check_unchanged(inode, options.allow_running));
+        match filled {
             Ok(()) => making.complete()?,
             Err(e) => {
                 making.undo();
@@ -105,6 +111,23 @@ impl Container {
             }
         }
         Container::open(name, &lxcpath)
+    }
+
+    /// Device and number of its directory.
+    fn inode(&self) -> Result<(u64, u64)> {
+        let directory = self.directory();
+        let meta = directory.metadata().doing(|| format!("look at {}", directory.display()))?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
+    /// Whether it is still there what it was when the copy began: nobody who removes, replaces or starts it waits for
+    /// copies.
+    fn check_unchanged(&self, inode: (u64, u64), allow_running: bool) -> Result<()> {
+        let gone = |e: Error| e.during("while it was copied");
+        if self.inode().map_err(gone)? != inode {
+            return Err(Error::invalid(format!("{} was replaced while it was copied", self.name())));
+        }
+        self.check_source(allow_running).map_err(gone)
     }
 
     /// Whether this can be copied at all.
@@ -180,11 +203,11 @@ impl Container {
     /// Who builds on whom from now on. A snapshot among the container's own snapshots goes with the container.
     fn enter_dependents(&self, source: &Storage, new: (&Path, &Place), way: Way) -> Result<()> {
         if way.kind != StorageKind::Overlay
-            && !(way.snapshot && matches!(way.kind, StorageKind::Lvm | StorageKind::Nbd))
+            && !(way.snapshot && matches!(way.kind, StorageKind::Lvm | StorageKind::Nbd | StorageKind::Zfs))
         {
             return Ok(());
         }
-        let own: Place = (self.lxcpath().to_path_buf(), self.name().to_string());
+        let own = self.place();
         let on = match source {
             // The layer of changes was copied: it builds on what the source builds on, which may be its own.
             Storage::Overlay { lower, .. } => {
@@ -312,7 +335,8 @@ fn copy_storage(
     let wanted = merged(&options.storage, storage::backend(source.kind()).like(source));
     let unique = unique_name(&making.place);
     let directory = making.directory.clone();
-    let target = Target { name: &unique, directory: &directory, options: &wanted };
+    let target =
+        Target { name: &unique, directory: &directory, options: &wanted, live: options.allow_running };
     let backend = storage::backend(way.kind);
     let new = match (source, way.kind) {
         // The layers below stay the same.
@@ -447,7 +471,7 @@ pub(super) fn finish_new(
 ) -> Result<Storage> {
     let backend = storage::backend(kind.unwrap_or(StorageKind::Dir));
     let directory = making.directory.clone();
-    let target = Target { name, directory: &directory, options: wanted };
+    let target = Target { name, directory: &directory, options: wanted, live: false };
     let storage = backend.place(&target)?;
     check_rights(&storage)?;
     making.record(&storage)?;

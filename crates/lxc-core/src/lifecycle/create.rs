@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lxc_config::IdKind;
 
-use super::making::{Making, check_rights, identity_for_files, let_pass, own, take_back};
+use super::making::{Making, check_rights, identity_for_files, let_pass, own, refuse_reserved, take_back};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
@@ -43,6 +43,7 @@ impl Container {
     /// # Errors
     /// Why not; nothing of it is left.
     pub fn create(&mut self, options: &CreateOptions<'_>) -> Result<bool> {
+        refuse_reserved(self.name())?;
         let creation = lock::creation(&self.directory())?;
         let identity = identity_for_files(&self.config.values)?;
         if options.template == Some(Template::Host) && !rustix::process::geteuid().is_root() {
@@ -114,7 +115,8 @@ impl Container {
         let kinds: &[StorageKind] =
             if options.kinds.is_empty() { &[StorageKind::Dir] } else { &options.kinds };
         let directory = making.directory.clone();
-        let target = Target { name: self.name(), directory: &directory, options: &options.storage };
+        let target =
+            Target { name: self.name(), directory: &directory, options: &options.storage, live: false };
         let mut failed = None;
         for kind in kinds {
             let backend = storage::backend(*kind);

@@ -13,7 +13,6 @@ use crate::lock;
 use crate::plan::Storage;
 use crate::spawn::isolated::with_ids_of;
 use crate::state::State;
-use crate::storage::dependents;
 use crate::storage::owned::{self, Removal};
 
 impl Container {
@@ -35,16 +34,14 @@ impl Container {
         self.refuse_running()?;
         let values = &self.config.values;
         let identity = identity_of(self);
-        let place = (self.lxcpath().to_path_buf(), self.name().to_string());
+        let place = self.place();
         if creation == lock::Creation::Incomplete {
             let removal = Removal::of_incomplete(&place)?;
             return with_ids_of(&identity, || removal.run());
         }
         // What a restore has left holds the record of clones, and the snapshots.
         self.finish_restore()?;
-        if dependents::builders(&directory)?.is_none_or(|clones| !clones.is_empty()) {
-            return Err(Error::invalid(format!("Destroying {0} failed: {0} has clones", self.name())));
-        }
+        owned::refuse_clones(&place)?;
         self.sweep_snapshots()?;
         if !self.snapshots()?.is_empty() || has_entries(&directory.join(owned::SNAPSHOTS)) {
             return Err(Error::invalid(format!("Destroying {0} failed: {0} has snapshots", self.name())));
@@ -76,7 +73,7 @@ impl Container {
         if lock::creation(&self.directory())? != lock::Creation::Incomplete {
             return Ok(());
         }
-        let removal = Removal::of_incomplete(&(self.lxcpath().to_path_buf(), self.name().to_string()))?;
+        let removal = Removal::of_incomplete(&self.place())?;
         with_ids_of(&identity_of(self), || removal.run())
     }
 

@@ -8,11 +8,12 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::files;
 use crate::lock::{self, Creation, Partial, Record};
 use crate::plan::{Identity, Storage, Subordinate};
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::dependents::Place;
-use crate::storage::owned::Removal;
+use crate::storage::owned::{Removal, SNAPSHOTS};
 use crate::storage::{backend, remove_directory};
 
 /// Until it is completed everything in it is removed again, whatever happens: by [`Making::undo`], or by the next
@@ -22,8 +23,6 @@ pub(super) struct Making {
     pub(super) directory: PathBuf,
     pub(super) identity: Identity,
     partial: Partial,
-    /// What was in the directory before.
-    had: Vec<String>,
     /// The directory of containers was made for it.
     made_lxcpath: bool,
 }
@@ -45,33 +44,30 @@ impl Making {
             Creation::Complete => {}
         }
         let had = names_in(&directory)?;
-        let mut partial = make_directory(&directory)?;
+        let partial = make_directory(&directory, Record::keeping(had))?;
         if directory.join("config").exists() {
             // It was completed since the caller has looked.
             partial.complete()?;
             return Err(Error::new(Kind::AlreadyRunning, "Container already exists"));
         }
-        if !had.is_empty() {
-            partial.record(Record { storage: None, keeps: had.clone() })?;
-        }
-        Ok(Making { place, directory, identity, partial, had, made_lxcpath })
+        Ok(Making { place, directory, identity, partial, made_lxcpath })
     }
 
     /// Writes down what storage is going to be made. What is there already stays, whatever becomes of the container.
     pub(super) fn record(&mut self, storage: &Storage) -> Result<()> {
-        if backend(storage.kind()).exists(storage) {
+        if backend(storage.kind()).exists(storage)? {
             return match storage {
                 // It is filled.
                 Storage::Dir(_) => Ok(()),
                 _ => Err(Error::os(format!("create {storage}"), Errno::EXIST)),
             };
         }
-        self.partial.record(Record { storage: Some(storage.to_string()), keeps: self.had.clone() })
+        self.partial.record_storage(Some(&storage.to_string()))
     }
 
     /// That storage was not made after all, and nothing of it is left: what has its name is somebody else's.
     pub(super) fn not_made(&mut self, error: Error) -> Error {
-        match self.partial.record(Record { storage: None, keeps: self.had.clone() }) {
+        match self.partial.record_storage(None) {
             Ok(()) => error,
             Err(e) => error.with_hint(e.to_string()),
         }
@@ -79,17 +75,11 @@ impl Making {
 
     /// The container is complete, also after power has failed.
     pub(super) fn complete(self) -> Result<()> {
-        let what = || format!("write {} to disk", self.directory.display());
-        for path in [self.directory.join("config"), self.directory.clone()] {
-            match std::fs::File::open(&path) {
-                Ok(file) => file.sync_all().doing(what)?,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e).doing(what),
-            }
-        }
+        sync_beside(&self.directory, &["rootfs", "overlay", SNAPSHOTS])?;
+        files::sync(&self.place.0)?;
         self.partial.complete()?;
         // Without the mark, too.
-        std::fs::File::open(&self.directory).and_then(|d| d.sync_all()).doing(what)
+        files::sync(&self.directory)
     }
 
     /// Removes everything that was made.
@@ -105,6 +95,33 @@ impl Making {
         }
     }
 }
+
+/// Writes the configuration to disk, and what lies beside it; storage has been written out by whoever filled it.
+fn sync_beside(directory: &Path, except: &[&str]) -> Result<()> {
+    let what = || format!("read {}", directory.display());
+    for entry in std::fs::read_dir(directory).doing(what)? {
+        let entry = entry.doing(what)?;
+        let kind = entry.file_type().doing(what)?;
+        if kind.is_dir() && !except.iter().any(|name| entry.file_name() == *name) {
+            sync_beside(&entry.path(), &[])?;
+        } else if kind.is_file() {
+            files::sync(&entry.path())?;
+        }
+    }
+    files::sync(directory)
+}
+
+/// Refuses a name for a new container that a directory has which is about to become one, and is removed when nobody is
+/// at it.
+pub(super) fn refuse_reserved(name: &str) -> Result<()> {
+    if name.starts_with('.') && [UNNAMED, RESTORED].iter().any(|end| name.ends_with(end)) {
+        return Err(Error::invalid(format!("{name}: names like this are those of containers in the making")));
+    }
+    Ok(())
+}
+
+/// How directories end in which a container is made that takes the place of another.
+pub(super) const RESTORED: &str = ".restore";
 
 /// What is in a directory that may not be there.
 fn names_in(directory: &Path) -> Result<Vec<String>> {
@@ -149,9 +166,9 @@ pub(super) fn identity_of(container: &Container) -> Identity {
 
 /// The container's directory, with the mark in it: its group may write, others have no business there. It gets its name
 /// when the mark is there; a kill leaves nothing that is not known for what it is.
-fn make_directory(directory: &Path) -> Result<Partial> {
+fn make_directory(directory: &Path, record: Record) -> Result<Partial> {
     if directory.is_dir() {
-        return lock::begin_creation(directory);
+        return lock::begin_creation(directory, record);
     }
     let what = || format!("create {}", directory.display());
     let new = unnamed(directory);
@@ -170,7 +187,7 @@ fn make_directory(directory: &Path) -> Result<Partial> {
     }
     // Whatever the caller's mask says.
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o770)).doing(what)?;
-    let partial = lock::begin_creation(&new)?;
+    let partial = lock::begin_creation(&new, record)?;
     rustix::fs::renameat_with(CWD, &new, CWD, directory, RenameFlags::NOREPLACE)
         .doing(what)
         .inspect_err(|_| drop(remove_directory(&new, true)))?;

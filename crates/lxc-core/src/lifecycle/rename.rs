@@ -9,13 +9,13 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::copy::{Told, open_root, run_clone_hooks, set_hostname};
-use super::making::identity_of;
+use super::making::{identity_of, refuse_reserved};
 use super::rewrite::{self, Change};
 use crate::container::{Container, WAITING};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
 use crate::plan::Storage;
-use crate::source::Files;
+use crate::source::Moved;
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::dependents;
 
@@ -27,6 +27,7 @@ impl Container {
     pub fn rename(&self, name: &str) -> Result<Container> {
         self.check_source(false)?;
         let new = Container::without_config(name, self.lxcpath())?;
+        refuse_reserved(name)?;
         let _lock = lock::lock_container(self.lxcpath(), self.name())?;
         self.finish_restore()?;
         self.refuse_running()?;
@@ -51,13 +52,28 @@ impl Container {
             rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
                 .doing(|| format!("rename {} to {}", from.display(), to.display()))
         };
-        let undo = || drop(std::fs::remove_file(&waiting));
-        rename(&from, &to).inspect_err(|_| undo())?;
-        let new = Container::open(name, self.lxcpath())?;
-        match new.settle(Some(self.name())) {
-            Ok(()) => Container::open(name, self.lxcpath()),
+        // At any instant those that it builds on know one of its names.
+        let on = dependents::built_on(&from)?;
+        let (old_place, new_place) = (self.place(), new.place());
+        let undo = || {
+            let _ = std::fs::remove_file(&waiting);
+            if let Err(e) = dependents::strike_renamed(&new_place, &on) {
+                log::warn!("{e}");
+            }
+        };
+        dependents::enter_renamed(&new_place, &on)
+            .and_then(|()| rename(&from, &to))
+            .inspect_err(|_| undo())?;
+        let settled = Container::open(name, self.lxcpath()).and_then(|new| new.settle(Some(self.name())));
+        match settled {
+            Ok(()) => {
+                // One entry too many protects for a while what nobody builds on.
+                dependents::strike_renamed(&old_place, &on).unwrap_or_else(|e| log::warn!("{e}"));
+                crate::files::sync(self.lxcpath())?;
+                Container::open(name, self.lxcpath())
+            }
             Err(e) => {
-                rename(&to, &from)?;
+                rename(&to, &from).map_err(|again| e.clone().with_hint(again.to_string()))?;
                 undo();
                 if let Ok(Some(storage)) = Storage::of(&self.config.values) {
                     let _ = with_ids_of(&identity_of(self), || {
@@ -73,8 +89,9 @@ impl Container {
         let (from, to) = (self.directory(), new.directory());
         let change = Change { from: &from, to: &to, copy_to: None, keep_addresses: true };
         let text = rewrite::configuration(&self.config, &change)?;
+        let there = Moved { named: &to, there: &from };
         let mut renamed = Container::without_config(new.name(), new.lxcpath())?;
-        renamed.config.load_text(&text, &new.config_path(), &Files).map_err(Error::from)?;
+        renamed.config.load_text(&text, &new.config_path(), &there).map_err(Error::from)?;
         if let Some(storage) = Storage::of(&self.config.values)? {
             renamed.set("lxc.rootfs.path", &storage.moved(&from, &to).to_string())?;
         }
@@ -101,7 +118,6 @@ impl Container {
             // It had not come to the renaming.
             return std::fs::remove_file(&waiting).doing(|| format!("remove {}", waiting.display()));
         }
-        let place = |name: &str| (self.lxcpath().to_path_buf(), name.to_string());
         let storage = Storage::of(&self.config.values)?;
         let identity = identity_of(self);
         let hooks = self.config.values.hooks.get(&lxc_config::HookType::Clone).is_some_and(|h| !h.is_empty());
@@ -114,14 +130,6 @@ impl Container {
                 with_ids_of(&identity, || set_hostname(&open_root(storage)?.0, self.name()))?;
             }
             (None, _) => {}
-        }
-        let on = dependents::built_on(&self.directory())?;
-        if !on.is_empty() {
-            // One entry too many protects for a while what nobody builds on; one too few does not protect.
-            dependents::enter(&self.directory(), &place(self.name()), &on, false)?;
-            if let Some(old) = old {
-                dependents::strike_from(&place(old), &on)?;
-            }
         }
         let config = self.config_path();
         std::fs::rename(&waiting, &config)

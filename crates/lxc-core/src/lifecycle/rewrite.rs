@@ -28,16 +28,17 @@ pub(super) fn configuration(config: &Config, change: &Change<'_>) -> Result<Vec<
     let mut failed = None;
     let text = config.rewritten(&mut |key, value| {
         let new = match key {
+            _ if key.starts_with("lxc.net.") && key.ends_with(".hwaddr") => {
+                let fresh = !change.keep_addresses && value.len() == ADDRESS;
+                Ok(fresh.then(random_address))
+            }
+            _ if change.copy_to.is_none() && names_host_paths(key) => Ok(moved(value, change)),
             _ if key.starts_with("lxc.hook.") && key != "lxc.hook.version" => hook(value, change),
             "lxc.mount.fstab" if value.is_empty() => Ok(None),
             "lxc.mount.fstab" => {
                 copy_beside(Path::new(value), change).map(|path| Some(path.display().to_string()))
             }
             "lxc.mount.entry" => Ok(overlay_entry(value, change)),
-            _ if key.starts_with("lxc.net.") && key.ends_with(".hwaddr") => {
-                let fresh = !change.keep_addresses && value.len() == ADDRESS;
-                Ok(fresh.then(random_address))
-            }
             _ => Ok(None),
         };
         new.unwrap_or_else(|e| {
@@ -54,25 +55,54 @@ pub(super) fn configuration(config: &Config, change: &Change<'_>) -> Result<Vec<
 /// A script in the source's directory.
 fn hook(line: &str, change: &Change<'_>) -> Result<Option<String>> {
     let (script, rest) = line.split_at(line.find([' ', '\t']).unwrap_or(line.len()));
-    // What moves need not be here: an archive may be of another host.
-    let is_there = || change.copy_to.is_none() || Path::new(script).is_file();
-    if !Path::new(script).starts_with(change.from) || !is_there() {
+    if !Path::new(script).starts_with(change.from) || !Path::new(script).is_file() {
         return Ok(None);
     }
     let copy = copy_beside(Path::new(script), change)?;
     Ok(Some(format!("{}{rest}", copy.display())))
 }
 
-/// Copies a file into the copy's directory, with its mode.
+/// Copies a file into the copy's directory, with its mode: where it was in the source's, or else right there.
 fn copy_beside(file: &Path, change: &Change<'_>) -> Result<PathBuf> {
-    let Some(copy_to) = change.copy_to else {
-        let moved = file.strip_prefix(change.from).map(|below| change.to.join(below));
-        return Ok(moved.unwrap_or_else(|_| file.to_path_buf()));
-    };
+    let Some(copy_to) = change.copy_to else { return Ok(file.to_path_buf()) };
     let name = file.file_name().ok_or_else(|| Error::invalid(format!("{}: no file", file.display())))?;
-    let copy = copy_to.join(name);
-    std::fs::copy(file, &copy).doing(|| format!("copy {} to {}", file.display(), copy.display()))?;
-    Ok(change.to.join(name))
+    let below = file.strip_prefix(change.from).ok().filter(|below| is_plain(below));
+    let below = below.unwrap_or(Path::new(name));
+    let copy = copy_to.join(below);
+    let what = || format!("copy {} to {}", file.display(), copy.display());
+    copy.parent().map_or(Ok(()), std::fs::create_dir_all).doing(what)?;
+    std::fs::copy(file, &copy).doing(what)?;
+    Ok(change.to.join(below))
+}
+
+/// Whether a path goes down and nowhere else.
+pub(super) fn is_plain(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// Keys whose values have paths of the host in them.
+fn names_host_paths(key: &str) -> bool {
+    ["lxc.hook.", "lxc.mount.", "lxc.net."].iter().any(|prefix| key.starts_with(prefix))
+        || ["lxc.include", "lxc.seccomp.profile", "lxc.log.file", "lxc.console.logfile"].contains(&key)
+}
+
+/// A value with the paths below the old directory below the new one. A path begins and ends with the value, or where one
+/// can be told from what is beside it.
+fn moved(value: &str, change: &Change<'_>) -> Option<String> {
+    let (from, to) = (change.from.to_str()?, change.to.to_str()?);
+    let ends = |c: char| matches!(c, ' ' | '\t' | ',' | ':' | '=' | '"' | '\'');
+    let mut new = String::new();
+    let mut rest = value;
+    while let Some(at) = rest.find(from) {
+        let (before, after) = (&rest[..at], &rest[at + from.len()..]);
+        let begins = before.chars().next_back().or(new.chars().next_back()).is_none_or(ends);
+        let ends = after.chars().next().is_none_or(|c| c == '/' || ends(c));
+        new += before;
+        new += if begins && ends { to } else { from };
+        rest = after;
+    }
+    new += rest;
+    (new != value).then_some(new)
 }
 
 /// Layers of a mount entry that are in the source's directory.
@@ -103,6 +133,22 @@ fn random_address() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_moves_with_the_directory() {
+        let change =
+            Change { from: "/c/web".as_ref(), to: "/c/new".as_ref(), copy_to: None, keep_addresses: true };
+        for (before, after) in [
+            ("/c/web/up /c/web/a,b=/c/web", "/c/new/up /c/new/a,b=/c/new"),
+            ("lowerdir=/x:/c/web/l,upperdir=/c/web/u", "lowerdir=/x:/c/new/l,upperdir=/c/new/u"),
+            ("\"/c/web/a b\"", "\"/c/new/a b\""),
+        ] {
+            assert_eq!(moved(before, &change).as_deref(), Some(after));
+        }
+        for other in ["/c/website/up", "/old/c/web/up", "/c/web2", "/c"] {
+            assert_eq!(moved(other, &change), None);
+        }
+    }
 
     #[test]
     fn what_changes_in_a_copy() {

@@ -6,11 +6,11 @@ use lxc_sys::Errno;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::copy::CopyOptions;
-use super::making::identity_of;
+use super::making::{RESTORED, UNNAMED, identity_of};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
-use crate::plan::Storage;
+use crate::plan::{Storage, StorageKind};
 use crate::source::Files;
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::copy::Progress;
@@ -135,6 +135,18 @@ impl Container {
                 with_ids_of(&identity_of(self), || removal.run())?;
             }
         }
+        // Those that were killed before they had a name: nobody makes one now.
+        for entry in std::fs::read_dir(&lxcpath).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let path = entry.path();
+            if name.starts_with('.')
+                && name.ends_with(UNNAMED)
+                && lock::creation(&path)? != lock::Creation::Ongoing
+            {
+                storage::remove_directory(&path, true)?;
+            }
+        }
         // Gone if it is empty.
         let _ = std::fs::remove_dir(&lxcpath);
         Ok(())
@@ -198,7 +210,7 @@ impl Container {
                 self.name()
             )));
         };
-        let own = (self.lxcpath().to_path_buf(), self.name().to_string());
+        let own = self.place();
         for (lxcpath, name) in clones {
             // Of that name, and not the one that was entered: it says itself what it builds on.
             if !dependents::built_on(&lxcpath.join(&name))?.contains(&own) {
@@ -240,6 +252,12 @@ impl Container {
             }
         }
         let kind = storage.kind();
+        if in_place && kind == StorageKind::Zfs {
+            return Err(Error::unsupported(format!(
+                "{storage}: its snapshots build on it; it cannot be replaced by one of them"
+            ))
+            .with_hint("restore it under another name"));
+        }
         let options = CopyOptions {
             name: Some(name.to_string()),
             lxcpath: Some(self.lxcpath().to_path_buf()),
@@ -260,7 +278,7 @@ impl Container {
 
     /// Where the new state of a container is made that is restored in place.
     fn staging(&self) -> PathBuf {
-        self.lxcpath().join(format!(".{}.restore", self.name()))
+        self.lxcpath().join(format!(".{}{RESTORED}", self.name()))
     }
 
     /// The new state is made in a directory of its own, which then changes places with the old one: both at once.

@@ -11,9 +11,10 @@ use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock::{self, Creation};
 use crate::monitor::{Begin, Exit, StartFailure, daemonize, supervise};
-use crate::plan::{Host, Plan, StartOptions, locate};
+use crate::plan::{Host, Plan, RootfsPlan, StartOptions, Storage, locate};
 use crate::protocol::address::command_socket;
 use crate::state::State;
+use crate::storage::dependents;
 use crate::{global, log, network};
 
 /// How a start succeeded.
@@ -68,6 +69,7 @@ impl Container {
         let global = global::load();
         let controllers = global.get("lxc.cgroup.use").flatten();
         let plan = Box::new(self.plan_with(options, &global)?);
+        self.check_image(&plan)?;
         // Taken first: the devices of one that runs are in use, by itself.
         let listener = self.bind()?;
         // Who removes or replaces it from now on sees that it runs; who has begun to is seen here.
@@ -81,6 +83,21 @@ impl Container {
             return Ok(Started::Daemon);
         }
         self.start_here(plan, listener, controllers).map(Started::Ended)
+    }
+
+    /// Whether its image may change: images of others that hold what has changed against it would be worth nothing.
+    fn check_image(&self, plan: &Plan) -> Result<()> {
+        let is_image = |rootfs: &RootfsPlan| matches!(rootfs.storage, Storage::Nbd { .. });
+        if plan.rootfs.as_ref().is_some_and(is_image)
+            && dependents::builders(&self.directory())?.is_none_or(|clones| !clones.is_empty())
+        {
+            return Err(Error::invalid(format!(
+                "{} has clones, which its image must not change for",
+                self.name()
+            ))
+            .with_hint("start a copy of it"));
+        }
+        Ok(())
     }
 
     fn check_complete(&self) -> Result<()> {

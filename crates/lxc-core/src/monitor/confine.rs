@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
-    RulesetError, path_beneath_rules,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, path_beneath_rules,
 };
 
 use lxc_sys::clone::SingleThreaded;
@@ -24,28 +24,51 @@ const KNOWN: ABI = ABI::V5;
 /// Of the thread that serves, in bytes. It calls no library that wants more.
 const STACK: usize = 256 * 1024;
 
+/// Directories with what may be done in them.
+type Reach = Vec<(PathBuf, BitFlags<AccessFs>)>;
+
 /// Directories that the event loop opens files in: limits and states of cgroups, terminals of the host, the log of the
 /// console, which is rotated, and the FIFO of lxc-monitord.
-fn reach(plan: &Plan) -> Vec<PathBuf> {
+fn reach(plan: &Plan) -> Reach {
     let parent = |path: PathBuf| path.parent().map(Path::to_path_buf);
-    let mut reach: Vec<PathBuf> = ["/sys/fs/cgroup", "/dev/ptmx", "/dev/pts"].map(PathBuf::from).into();
+    let files = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::Truncate;
+    let mut reach: Reach = vec![
+        ("/sys/fs/cgroup".into(), files),
+        ("/dev/ptmx".into(), files | AccessFs::IoctlDev),
+        ("/dev/pts".into(), files | AccessFs::IoctlDev),
+    ];
     let console = &plan.values.console;
     // Otherwise the file that is open will do. The container's own directory may be it.
     if console.rotate && console.size > 0 {
         let directory = console.logfile.clone().and_then(parent);
-        reach.extend(directory.map(|d| if d.as_os_str().is_empty() { ".".into() } else { d }));
+        let directory = directory.map(|d| if d.as_os_str().is_empty() { ".".into() } else { d });
+        reach.extend(directory.map(|d| (d, everything())));
     }
-    reach.extend(monitord_fifo(&plan.lxcpath).and_then(parent));
+    let fifo = monitord_fifo(&plan.lxcpath).zip(crate::paths::runtime_dir());
+    reach.extend(fifo.map(|(fifo, run)| (place_of_fifo(&fifo, &run), AccessFs::WriteFile.into())));
     reach
 }
 
-fn ruleset(reach: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
-    let all = AccessFs::from_all(KNOWN);
-    Ruleset::default()
+/// All but running a program.
+fn everything() -> BitFlags<AccessFs> {
+    AccessFs::from_all(KNOWN) & !AccessFs::Execute
+}
+
+/// The directory that the FIFO is in, or will be: whoever listens makes it, and that may be after the start.
+fn place_of_fifo(fifo: &Path, run: &Path) -> PathBuf {
+    let ours = run.join("lxc");
+    let _ = std::fs::create_dir(&ours);
+    let is_there = |path: &&Path| path.starts_with(&ours) && path.is_dir();
+    fifo.ancestors().skip(1).find(is_there).map_or(ours.clone(), Path::to_path_buf)
+}
+
+fn ruleset(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
+    let rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(all)?
-        .create()?
-        .add_rules(path_beneath_rules(reach, all & !AccessFs::Execute))
+        .handle_access(AccessFs::from_all(KNOWN))?
+        .create()?;
+    let mut reach = reach.iter();
+    reach.try_fold(rules, |rules, (path, access)| rules.add_rules(path_beneath_rules([path], *access)))
 }
 
 /// Does some work in a thread that reaches nothing but this, where the kernel can confine it; else here.
@@ -118,9 +141,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn where_the_fifo_will_be() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let fifo = dir.path().join("lxc/var/lib/lxc/monitor-fifo");
+        assert_eq!(place_of_fifo(&fifo, dir.path()), dir.path().join("lxc"));
+        std::fs::create_dir_all(dir.path().join("lxc/var/lib")).expect("directories");
+        assert_eq!(place_of_fifo(&fifo, dir.path()), dir.path().join("lxc/var/lib"));
+    }
+
+    #[test]
     fn what_is_out_of_reach() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let rules = ruleset(&[dir.path().to_path_buf()]).expect("rules");
+        let rules = ruleset(&vec![(dir.path().to_path_buf(), everything())]).expect("rules");
         let supported = is_known(&rules);
         let file = dir.path().join("file");
         let (inside, outside, run) = confined(rules, || {

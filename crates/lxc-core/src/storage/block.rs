@@ -45,6 +45,19 @@ pub(super) fn file_system(place: &Path) -> Option<&'static str> {
     })
 }
 
+/// What a copy of an image is like: as large, and with the same file system. One that is packed, and never written to,
+/// becomes one of the usual kind and size.
+pub(super) fn like(image: &Path) -> Options {
+    match file_system(image) {
+        Some("squashfs" | "erofs") => Options::default(),
+        fstype => Options {
+            size: std::fs::metadata(image).ok().map(|m| m.len()),
+            fstype: fstype.map(String::from),
+            ..Options::default()
+        },
+    }
+}
+
 /// Mounts the file system of a block device nowhere. One that is not known by its sign is mounted by whatever the kernel
 /// has that takes it.
 pub(super) fn mount(device: &Path, data: &str, read_only: bool) -> Result<OwnedFd> {

@@ -54,7 +54,8 @@ impl Backend for Btrfs {
             })?;
         let mode = Mode::from_raw_mode(0o755);
         rustix::fs::chmodat(&parent, &*name, mode, AtFlags::empty())
-            .doing(|| format!("set the mode of {}", path.display()))
+            .doing(|| format!("set the mode of {}", path.display()))?;
+        dir::forget_acls(path)
     }
 
     fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted> {

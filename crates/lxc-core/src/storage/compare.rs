@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
-use super::copy::attributes_of;
+use super::copy::{attributes_of, check_depth};
 use crate::error::{Doing, Result};
 use crate::files::fd_path;
 
@@ -73,6 +73,7 @@ struct Comparison {
 
 impl Comparison {
     fn directories(&mut self, old: &OwnedFd, new: &OwnedFd, path: &Path) -> Result<()> {
+        check_depth(path)?;
         let (before, after) = (entries(old, path)?, entries(new, path)?);
         let mut names: Vec<&CString> = before.keys().chain(after.keys()).collect();
         names.sort();

@@ -93,11 +93,16 @@ pub fn builders(directory: &Path) -> Result<Option<Vec<Place>>> {
         Record::Count(0) => Ok(Some(Vec::new())),
         Record::Count(_) => Ok(None),
         Record::Places(mut places) => {
-            // One that was killed before it was complete, or removed by hand, is none.
-            places.retain(|(path, name)| path.join(name).exists());
+            places.retain(|(path, name)| path.join(name).exists() || may_be_elsewhere(path));
             Ok(Some(places))
         }
     }
+}
+
+/// Whether a container that is not there may come back: one on a disk that is not mounted does. One that was killed before
+/// it was complete, or removed by hand, has others beside it, or what it builds on.
+fn may_be_elsewhere(lxcpath: &Path) -> bool {
+    std::fs::read_dir(lxcpath).map_or(true, |mut entries| entries.next().is_none())
 }
 
 /// Enters a container, in its own file, which is in `directory`, and in those of the containers that it builds on; `quietly` in its own alone.
@@ -109,14 +114,27 @@ pub fn enter(directory: &Path, (path, name): &Place, on: &[Place], quietly: bool
         return Ok(());
     }
     write(&directory.join(DEPENDS_ON), &Record::Places(on.to_vec()))?;
-    if quietly {
-        return Ok(());
-    }
+    if quietly { Ok(()) } else { enter_with((path, name), on, 1) }
+}
+
+/// Enters the new name of a container with those that it builds on, before it has got it.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn enter_renamed((path, name): &Place, on: &[Place]) -> Result<()> {
+    // Whoever counts has counted it.
+    enter_with((path, name), on, 0)
+}
+
+fn enter_with((path, name): (&PathBuf, &String), on: &[Place], more: u64) -> Result<()> {
     for (other_path, other) in on {
         let file = other_path.join(other).join(DEPENDENTS);
+        if !other_path.join(other).exists() {
+            continue;
+        }
         let _lock = lock_container(other_path, other)?;
         let record = match read(&file)? {
-            Record::Count(count) if count > 0 => Record::Count(count + 1),
+            Record::Count(count) if count > 0 => Record::Count(count + more),
             Record::Count(_) => Record::Places(vec![(path.clone(), name.clone())]),
             Record::Places(mut places) => {
                 places.retain(|place| (&place.0, &place.1) != (path, name));
@@ -129,19 +147,26 @@ pub fn enter(directory: &Path, (path, name): &Place, on: &[Place], quietly: bool
     Ok(())
 }
 
-/// Strikes a container out of the files of those that it builds on; those that are gone need nothing.
+/// Strikes a container out of the files of those that it builds on, and its own; those that are gone need nothing.
 ///
 /// # Errors
 /// A file cannot be written.
 pub fn strike(place: &Place) -> Result<()> {
-    strike_from(place, &built_on(&place.0.join(&place.1))?)
+    let directory = place.0.join(&place.1);
+    strike_with(place, &built_on(&directory)?, 1)?;
+    // Done once more it does nothing: one that is counted is not named.
+    write(&directory.join(DEPENDS_ON), &Record::Places(Vec::new()))
 }
 
-/// The same out of the files of these.
+/// Strikes the old name of a container out, after it has got another.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn strike_from((path, name): &Place, on: &[Place]) -> Result<()> {
+pub fn strike_renamed(place: &Place, on: &[Place]) -> Result<()> {
+    strike_with(place, on, 0)
+}
+
+fn strike_with((path, name): &Place, on: &[Place], less: u64) -> Result<()> {
     for (other_path, other) in on {
         let file = other_path.join(other).join(DEPENDENTS);
         // A snapshot is not entered with the container that it is of, whose lock its own destruction may hold.
@@ -150,7 +175,7 @@ pub fn strike_from((path, name): &Place, on: &[Place]) -> Result<()> {
         }
         let _lock = lock_container(other_path, other)?;
         let record = match read(&file)? {
-            Record::Count(count) => Record::Count(count.saturating_sub(1)),
+            Record::Count(count) => Record::Count(count.saturating_sub(less)),
             Record::Places(mut places) => {
                 places.retain(|place| (&place.0, &place.1) != (path, name));
                 Record::Places(places)
@@ -205,7 +230,23 @@ mod tests {
         enter(&path_of(&one), &one, std::slice::from_ref(&base), false).expect("entered");
         assert_eq!(std::fs::read_to_string(&file).expect("the file"), "2");
         strike(&one).expect("struck out");
-        strike(&one).expect("struck out");
-        assert!(!file.exists());
+        strike(&one).expect("struck out once");
+        assert_eq!(std::fs::read_to_string(&file).expect("the file"), "1");
+    }
+
+    #[test]
+    fn clones_that_may_come_back() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let disk = dir.path().join("disk");
+        let (base, one) = (place(dir.path(), "base"), place(&disk, "one"));
+        enter(&path_of(&one), &one, std::slice::from_ref(&base), false).expect("entered");
+        for away in
+            [|disk: &Path| std::fs::remove_dir_all(disk.join("one")), |disk: &Path| std::fs::remove_dir(disk)]
+        {
+            away(&disk).expect("unmounted");
+            assert_eq!(builders(&path_of(&base)).expect("read"), Some(vec![one.clone()]));
+        }
+        place(&disk, "two");
+        assert_eq!(builders(&path_of(&base)).expect("read"), Some(Vec::new()));
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use lxc_sys::Errno;
 use rustix::fs::CWD;
 use rustix::mount::OpenTreeFlags;
 
@@ -56,5 +57,18 @@ pub(super) fn make_rootfs(path: &Path) -> Result<()> {
     }
     std::fs::create_dir_all(path).doing(|| format!("create {}", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .doing(|| format!("set the mode of {}", path.display()))
+        .doing(|| format!("set the mode of {}", path.display()))?;
+    forget_acls(path)
+}
+
+/// Takes away what a new directory has got from the one that it is in: files in it are to have the ACLs that they are
+/// given (acl(5)).
+pub(super) fn forget_acls(path: &Path) -> Result<()> {
+    for name in ["system.posix_acl_access", "system.posix_acl_default"] {
+        match rustix::fs::lremovexattr(path, name) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(e) => return Err(e).doing(|| format!("take ACLs from {}", path.display())),
+        }
+    }
+    Ok(())
 }

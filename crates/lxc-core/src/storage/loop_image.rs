@@ -18,8 +18,8 @@ impl Backend for Loop {
         Ok(Storage::Loop(target.directory.join("rootdev")))
     }
 
-    fn exists(&self, storage: &Storage) -> bool {
-        matches!(storage, Storage::Loop(image) if image.exists())
+    fn exists(&self, storage: &Storage) -> Result<bool> {
+        Ok(matches!(storage, Storage::Loop(image) if image.exists()))
     }
 
     fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
@@ -52,7 +52,7 @@ impl Backend for Loop {
 
     fn like(&self, storage: &Storage) -> Options {
         let Storage::Loop(image) = storage else { return Options::default() };
-        like_image(image)
+        block::like(image)
     }
 }
 
@@ -105,14 +105,5 @@ pub(super) fn remove_image(path: &Path) -> Result<()> {
             Err(e).doing(|| format!("remove {}", path.display()))
         }
         _ => Ok(()),
-    }
-}
-
-/// As large as it is, and with the same file system.
-fn like_image(path: &Path) -> Options {
-    Options {
-        size: std::fs::metadata(path).ok().map(|m| m.len()),
-        fstype: block::file_system(path).map(String::from),
-        ..Options::default()
     }
 }

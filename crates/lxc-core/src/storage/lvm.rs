@@ -10,8 +10,11 @@ use crate::program::{self, Setting};
 
 pub(super) struct Lvm;
 
-/// LVM complains of descriptors that it has not opened.
-const SILENT: Setting<'_> = &[("LVM_SUPPRESS_FD_WARNINGS", "1")];
+/// LVM complains of descriptors that it has not opened; what it says is looked at.
+const SILENT: Setting<'_> = &[("LVM_SUPPRESS_FD_WARNINGS", "1"), ("LC_ALL", "C")];
+
+/// What it says of a volume or a group that it does not know.
+const NOTHING: &[&str] = &["Failed to find logical volume", "not found"];
 
 fn lvm(program: &str, words: &[&str]) -> Result<String> {
     program::run_with(program, words, SILENT)
@@ -42,8 +45,14 @@ impl Backend for Lvm {
         Ok(Storage::Lvm(PathBuf::from("/dev").join(vg).join(lv)))
     }
 
-    fn exists(&self, storage: &Storage) -> bool {
-        matches!(storage, Storage::Lvm(device) if device.exists())
+    /// One that is not active has no device.
+    fn exists(&self, storage: &Storage) -> Result<bool> {
+        let Storage::Lvm(device) = storage else { return Err(wrong_kind(storage)) };
+        if device.exists() {
+            return Ok(true);
+        }
+        let (vg, lv) = names(device)?;
+        super::is_there(lvm("lvs", &["--noheadings", "-o", "lv_name", &format!("{vg}/{lv}")]), NOTHING)
     }
 
     fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
@@ -75,7 +84,7 @@ impl Backend for Lvm {
     fn destroy(&self, storage: &Storage) -> Result<()> {
         let Storage::Lvm(device) = storage else { return Err(wrong_kind(storage)) };
         names(device)?;
-        if device.exists() { remove(device) } else { Ok(()) }
+        if self.exists(storage)? { remove(device) } else { Ok(()) }
     }
 
     fn snapshot(&self, source: &Storage, new: &Storage, target: &Target<'_>) -> Result<()> {

@@ -38,6 +38,8 @@ pub struct Target<'a> {
     pub directory: &'a Path,
     /// What the caller wants.
     pub options: &'a Options,
+    /// What it is made of may be in use.
+    pub live: bool,
 }
 
 impl Target<'_> {
@@ -86,8 +88,11 @@ pub trait Backend: Sync {
     fn place(&self, target: &Target<'_>) -> Result<Storage>;
 
     /// Whether something is there already, which belongs to somebody.
-    fn exists(&self, storage: &Storage) -> bool {
-        storage.directory().is_some_and(Path::exists)
+    ///
+    /// # Errors
+    /// Whoever knows cannot be asked.
+    fn exists(&self, storage: &Storage) -> Result<bool> {
+        Ok(storage.directory().is_some_and(Path::exists))
     }
 
     /// Makes it, empty.
@@ -172,6 +177,15 @@ pub fn can_snapshot_kind(kind: StorageKind) -> bool {
 /// Whether `lxc-snapshot` takes snapshots of it.
 pub fn can_back_up(storage: &Storage) -> bool {
     !matches!(storage.kind(), StorageKind::Lvm | StorageKind::Nbd | StorageKind::Rbd)
+}
+
+/// What an answer says where one of these words in it means that nothing is there.
+fn is_there(answer: Result<String>, nothing: &[&str]) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(e) if nothing.iter().any(|words| e.to_string().contains(words)) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// For what storage of another kind is handed to a backend.

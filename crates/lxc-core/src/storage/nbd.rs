@@ -76,8 +76,8 @@ impl Backend for Nbd {
         Ok(Storage::Nbd { image: target.directory.join("rootdev"), partition: None })
     }
 
-    fn exists(&self, storage: &Storage) -> bool {
-        matches!(storage, Storage::Nbd { image, .. } if image.exists())
+    fn exists(&self, storage: &Storage) -> Result<bool> {
+        Ok(matches!(storage, Storage::Nbd { image, .. } if image.exists()))
     }
 
     fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {

@@ -63,7 +63,7 @@ impl Backend for Overlay {
     }
 
     /// A directory becomes the lower layer; of an overlay the layer of changes is copied.
-    fn snapshot(&self, source: &Storage, new: &Storage, _: &Target<'_>) -> Result<()> {
+    fn snapshot(&self, source: &Storage, new: &Storage, target: &Target<'_>) -> Result<()> {
         let Storage::Overlay { upper, work, .. } = new else { return Err(wrong_kind(new)) };
         [upper, work].into_iter().try_for_each(|path| dir::make_rootfs(path))?;
         let open = |path: &Path| {
@@ -78,7 +78,7 @@ impl Backend for Overlay {
             }
             Storage::Overlay { upper: changes, .. } if changes.exists() => {
                 let (from, to) = (open(changes)?, open(upper)?);
-                let done = copy::copy_tree(from.as_fd(), to.as_fd(), false, None);
+                let done = copy::copy_tree(from.as_fd(), to.as_fd(), target.live, None);
                 done.map_err(|e| e.during(format!("copy {}", changes.display())))?;
                 copy::write_out(to.as_fd())
             }

@@ -23,42 +23,116 @@ pub fn is_within(storage: &Storage, directory: &Path) -> bool {
     }
 }
 
-/// A container that is being removed: it is marked as incomplete, and nobody's clone any more.
+/// Refuses storage that is not a container's alone: what lies in another container, or has containers in it, and what
+/// is a link, which may lead anywhere.
+///
+/// # Errors
+/// It is such storage.
+pub fn refuse_foreign(place: &Place, storage: &Storage) -> Result<()> {
+    let directory = place.0.join(&place.1);
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let (lxcpath, own) = (real(&place.0), real(&directory));
+    let paths: Vec<&Path> = match storage {
+        Storage::Overlay { upper, work, .. } => vec![upper, work],
+        other => other.directory().or_else(|| image(other)).into_iter().collect(),
+    };
+    for path in paths {
+        let refuse = |why: String| {
+            Error::invalid(format!("{storage} is not removed: {} {why}; nothing was removed", path.display()))
+                .with_hint("with lxc.rootfs.path left out of its configuration the container goes without it")
+        };
+        let is_within = path.starts_with(&directory);
+        if !is_within && path.is_symlink() {
+            return Err(refuse("is a symbolic link".into()));
+        }
+        let path = real(path);
+        if path.starts_with(&own) && path != own {
+            continue;
+        }
+        if own.starts_with(&path) || lxcpath.starts_with(&path) {
+            return Err(refuse(format!("has {} in it", own.display())));
+        }
+        let other = path.strip_prefix(&lxcpath).ok().and_then(|below| below.iter().next());
+        if let Some(other) = other.filter(|other| lxcpath.join(other).join("config").exists()) {
+            return Err(refuse(format!("is of container {}", other.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a container that others build on.
+///
+/// # Errors
+/// There are some.
+pub fn refuse_clones((lxcpath, name): &Place) -> Result<()> {
+    let directory = lxcpath.join(name);
+    let refused = Error::invalid(format!("Destroying {name} failed: {name} has clones"));
+    match dependents::builders(&directory)? {
+        Some(clones) if clones.is_empty() => Ok(()),
+        Some(clones) => {
+            let all: Vec<String> =
+                clones.iter().map(|(path, name)| path.join(name).display().to_string()).collect();
+            Err(refused.with_hint(format!(
+                "they are {}; one that is gone for good is to be taken out of {}",
+                all.join(", "),
+                directory.join(dependents::DEPENDENTS).display()
+            )))
+        }
+        None => Err(refused.with_hint("an old version of LXC has counted them, not named")),
+    }
+}
+
+/// A file that is removed with its container.
+fn image(storage: &Storage) -> Option<&Path> {
+    match storage {
+        Storage::Loop(image) | Storage::Nbd { image, .. } => Some(image),
+        _ => None,
+    }
+}
+
+/// A container that is being removed: it is marked as incomplete.
 #[derive(Debug)]
 pub struct Removal {
+    place: Place,
     directory: PathBuf,
     storage: Option<Storage>,
     /// What was there before the container was.
     keeps: Vec<String>,
-    _mark: Option<Partial>,
+    /// With it the container was complete: the mark may be taken back while all is there.
+    was_complete: bool,
+    mark: Option<Partial>,
 }
 
 impl Removal {
     /// Begins to remove a container that is complete. A kill leaves an incomplete one.
     ///
     /// # Errors
-    /// Something is mounted in it, or it cannot be marked: it is as it was.
+    /// Something is mounted in it, its storage is not its own, or it cannot be marked: it is as it was.
     pub fn of(place: &Place, storage: Option<&Storage>) -> Result<Removal> {
         let directory = place.0.join(&place.1);
+        if directory.is_symlink() {
+            return Err(Error::invalid(format!(
+                "{} is a symbolic link; nothing was removed",
+                directory.display()
+            ))
+            .with_hint("what it leads to may be somebody else's: put the directory itself in its place"));
+        }
+        storage.map_or(Ok(()), |storage| refuse_foreign(place, storage))?;
+        refuse_clones(place)?;
         for path in [Some(&*directory), storage.and_then(Storage::directory)].into_iter().flatten() {
             if path.is_dir() && path != Path::new("/") {
                 remove::refuse_mounts(path)?;
             }
         }
         let mark = if directory.is_dir() {
-            let mut mark = begin_creation(&directory)?;
             // What lies in the directory goes with it, and need not be written down: the disk may be full.
             let outside = storage.filter(|s| !is_within(s, &directory));
-            if let Err(e) = outside.map_or(Ok(()), |s| mark.record(Record::of(s))) {
-                mark.complete()?;
-                return Err(e);
-            }
-            strike(place);
-            Some(mark)
+            Some(begin_creation(&directory, outside.map_or_else(Record::default, Record::of))?)
         } else {
             None
         };
-        Ok(Removal { directory, storage: storage.cloned(), keeps: Vec::new(), _mark: mark })
+        let storage = storage.cloned();
+        Ok(Removal { place: place.clone(), directory, storage, keeps: Vec::new(), was_complete: true, mark })
     }
 
     /// Begins to remove what a creation, copy or removal has left that was interrupted; `mark` is its `partial` file.
@@ -69,8 +143,8 @@ impl Removal {
         let directory = place.0.join(&place.1);
         let record = mark.recorded().clone();
         let storage = record.storage.as_deref().map(recorded).transpose()?;
-        strike(place);
-        Ok(Removal { directory, storage, keeps: record.keeps, _mark: Some(mark) })
+        let place = place.clone();
+        Ok(Removal { place, directory, storage, keeps: record.keeps, was_complete: false, mark: Some(mark) })
     }
 
     /// The same where nobody holds the mark.
@@ -81,14 +155,24 @@ impl Removal {
         Removal::of_remains(place, take_over(&place.0.join(&place.1))?)
     }
 
-    /// Removes the files, by whoever may.
+    /// Removes the files, by whoever may. The container is nobody's clone any more.
     ///
     /// # Errors
-    /// What could not be removed; the rest is marked as incomplete.
+    /// What could not be removed; the rest is marked as incomplete. Of volumes and images nothing is gone then, and the
+    /// container is as it was.
     pub fn run(&self) -> Result<()> {
         if let Some(storage) = self.storage.as_ref().filter(|s| !is_within(s, &self.directory)) {
-            backend(storage.kind()).destroy(storage)?;
+            let backend = backend(storage.kind());
+            backend.destroy(storage).inspect_err(|_| {
+                let is_whole = storage.needs_mounting() && backend.exists(storage).unwrap_or(false);
+                if let Some(mark) = self.mark.as_ref().filter(|_| self.was_complete && is_whole)
+                    && let Err(e) = mark.complete()
+                {
+                    log::warn!("{e}");
+                }
+            })?;
         }
+        strike(&self.place);
         let mut keeps: Vec<&str> = self.keeps.iter().map(String::as_str).collect();
         keeps.extend([SNAPSHOTS, lock::PARTIAL]);
         remove_directory_except(&self.directory, true, &keeps)?;

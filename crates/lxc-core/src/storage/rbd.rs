@@ -20,9 +20,18 @@ fn names(device: &Path) -> Result<(String, String)> {
     }
 }
 
-fn rbd(user: Option<&str>, verb: &str, words: &[&str]) -> Result<()> {
+fn rbd(user: Option<&str>, verb: &str, words: &[&str]) -> Result<String> {
     let user: Vec<&str> = user.into_iter().flat_map(|user| ["--id", user]).collect();
-    program::run("rbd", &[&[verb], &*user, words].concat()).map(drop)
+    program::run("rbd", &[&[verb], &*user, words].concat())
+}
+
+/// What it says of an image or a pool that it does not know.
+const NOTHING: &[&str] = &["(2) No such file or directory"];
+
+/// Whether there is such an image: one that is not mapped has no device.
+fn is_there(device: &Path, user: Option<&str>) -> Result<bool> {
+    let (pool, image) = names(device)?;
+    Ok(device.exists() || super::is_there(rbd(user, "info", &[&format!("{pool}/{image}")]), NOTHING)?)
 }
 
 impl Backend for Rbd {
@@ -34,8 +43,9 @@ impl Backend for Rbd {
         Ok(Storage::Rbd(PathBuf::from("/dev/rbd").join(pool).join(image)))
     }
 
-    fn exists(&self, storage: &Storage) -> bool {
-        matches!(storage, Storage::Rbd(device) if device.exists())
+    fn exists(&self, storage: &Storage) -> Result<bool> {
+        let Storage::Rbd(device) = storage else { return Err(wrong_kind(storage)) };
+        is_there(device, user(&Options::default()).as_deref())
     }
 
     fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
@@ -46,7 +56,7 @@ impl Backend for Rbd {
         let size = target.options.size.unwrap_or(DEFAULT_SIZE).div_ceil(1 << 20).to_string();
         rbd(user.as_deref(), "create", &["--pool", &pool, &image, "--size", &size])?;
         rbd(user.as_deref(), "map", &["--pool", &pool, &image])
-            .and_then(|()| block::make_file_system(device, target.options))
+            .and_then(|_| block::make_file_system(device, target.options))
             .inspect_err(|_| drop(remove(device, user.as_deref())))
     }
 
@@ -62,7 +72,8 @@ impl Backend for Rbd {
 
     fn destroy(&self, storage: &Storage) -> Result<()> {
         let Storage::Rbd(device) = storage else { return Err(wrong_kind(storage)) };
-        remove(device, user(&Options::default()).as_deref())
+        let user = user(&Options::default());
+        if is_there(device, user.as_deref())? { remove(device, user.as_deref()) } else { Ok(()) }
     }
 
     fn like(&self, storage: &Storage) -> Options {
@@ -83,5 +94,5 @@ fn remove(device: &Path, user: Option<&str>) -> Result<()> {
     if device.exists() {
         rbd(user, "unmap", &[&device.display().to_string()])?;
     }
-    rbd(user, "rm", &[&format!("{pool}/{image}")])
+    rbd(user, "rm", &[&format!("{pool}/{image}")]).map(drop)
 }

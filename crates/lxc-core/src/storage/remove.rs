@@ -1,10 +1,11 @@
 //! Removing a directory tree that a container may have filled.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use lxc_sys::{Errno, btrfs};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 
 use crate::error::{Doing, Error, Result};
 
@@ -82,35 +83,80 @@ fn open_dir(at: impl AsFd, name: impl rustix::path::Arg) -> lxc_sys::Result<Owne
 
 /// Empties a directory. Returns whether something was kept.
 fn empty(dir: &OwnedFd, path: &Path, keep: &[&str]) -> Result<bool> {
-    let mut kept = false;
-    let mut subdirectories = Vec::new();
-    let what = || format!("remove what is in {}", path.display());
-    for entry in Dir::read_from(dir).doing(what)? {
-        let entry = entry.doing(what)?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
+    let mut emptying = Emptying { top: dir, lifted: Vec::new(), number: 0 };
+    let kept = emptying.empty(dir, path, keep, 0)?;
+    while let Some(name) = emptying.lifted.pop() {
+        emptying.subdirectory(dir, &name, path, 0)?;
+    }
+    Ok(kept)
+}
+
+/// How deep directories are gone down into. Each holds a descriptor, and a container can nest more of them than there are.
+const DEEPEST: usize = 100;
+
+/// A directory that is emptied from below; what is too deep in it is moved up first.
+struct Emptying<'a> {
+    top: &'a OwnedFd,
+    /// Directories that were moved up.
+    lifted: Vec<CString>,
+    number: u64,
+}
+
+impl Emptying<'_> {
+    fn empty(&mut self, dir: &OwnedFd, path: &Path, keep: &[&str], depth: usize) -> Result<bool> {
+        let mut kept = false;
+        let mut subdirectories = Vec::new();
+        let what = || format!("remove what is in {}", path.display());
+        for entry in Dir::read_from(dir).doing(what)? {
+            let entry = entry.doing(what)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            if keep.iter().any(|k| k.as_bytes() == name.to_bytes()) {
+                kept = true;
+                continue;
+            }
+            if entry.file_type() == FileType::Directory {
+                subdirectories.push(name.to_owned());
+                continue;
+            }
+            match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR) => subdirectories.push(name.to_owned()),
+                Err(e) => return Err(explain(Error::os(what(), e), e)),
+            }
         }
-        if keep.iter().any(|k| k.as_bytes() == name.to_bytes()) {
-            kept = true;
-            continue;
+        for name in subdirectories {
+            if depth < DEEPEST || !self.lift(dir, &name) {
+                self.subdirectory(dir, &name, path, depth)?;
+            }
         }
-        if entry.file_type() == FileType::Directory {
-            subdirectories.push(name.to_owned());
-            continue;
-        }
-        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::ISDIR) => subdirectories.push(name.to_owned()),
-            Err(e) => return Err(explain(Error::os(what(), e), e)),
+        Ok(kept)
+    }
+
+    /// Moves a directory up to the top, if that can be: it may be in another subvolume.
+    fn lift(&mut self, dir: &OwnedFd, name: &CStr) -> bool {
+        loop {
+            self.number += 1;
+            let Ok(new) = CString::new(format!(".removed.{}", self.number)) else { return false };
+            match rustix::fs::renameat_with(dir, name, self.top, &*new, RenameFlags::NOREPLACE) {
+                Ok(()) => {
+                    self.lifted.push(new);
+                    return true;
+                }
+                Err(Errno::EXIST) => {}
+                Err(_) => return false,
+            }
         }
     }
-    for name in subdirectories {
+
+    fn subdirectory(&mut self, dir: &OwnedFd, name: &CStr, path: &Path, depth: usize) -> Result<()> {
         let below = path.join(name.to_string_lossy().as_ref());
         let what = || format!("remove {}", below.display());
-        let sub = match open_below(dir, &name) {
+        let sub = match open_below(dir, name) {
             Ok(sub) => sub,
-            Err(Errno::NOENT) => continue,
+            Err(Errno::NOENT) => return Ok(()),
             Err(Errno::XDEV) => {
                 return Err(
                     Error::os(what(), Errno::XDEV).with_hint("something is mounted there: unmount it first")
@@ -119,20 +165,19 @@ fn empty(dir: &OwnedFd, path: &Path, keep: &[&str]) -> Result<bool> {
             Err(e) => return Err(Error::os(what(), e)),
         };
         if btrfs::is_subvolume(sub.as_fd()).unwrap_or(false) {
-            match btrfs::destroy_subvolume(dir.as_fd(), &name) {
-                Ok(()) | Err(Errno::NOENT) => continue,
+            match btrfs::destroy_subvolume(dir.as_fd(), name) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
                 // There are others inside, or an ordinary user may not: an empty one goes like a directory.
                 Err(e) => log::debug!("{}: {e}: removing it file by file", what()),
             }
         }
-        empty(&sub, &below, &[])?;
+        self.empty(&sub, &below, &[], depth + 1)?;
         drop(sub);
-        match rustix::fs::unlinkat(dir, &*name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(explain(Error::os(what(), e), e)),
+        match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(explain(Error::os(what(), e), e)),
         }
     }
-    Ok(kept)
 }
 
 fn explain(error: Error, errno: Errno) -> Error {
@@ -146,6 +191,21 @@ fn explain(error: Error, errno: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn however_deep() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let doomed = dir.path().join("doomed");
+        std::fs::create_dir(&doomed).expect("a directory");
+        let mut at = open_dir(rustix::fs::CWD, &doomed).expect("open");
+        for _ in 0..2500 {
+            rustix::fs::mkdirat(&at, c"d", Mode::RWXU).expect("a directory");
+            rustix::fs::mkdirat(&at, c"e", Mode::RWXU).expect("a directory beside");
+            at = open_dir(&at, c"d").expect("open");
+        }
+        remove_directory(&doomed, false).expect("removed");
+        assert!(!doomed.exists());
+    }
 
     #[test]
     fn links_are_not_followed() {

@@ -15,8 +15,21 @@ fn zfs(words: &[&str]) -> Result<String> {
     program::run("zfs", words)
 }
 
-fn exists(dataset: &str) -> bool {
-    zfs(&["get", "-H", "-o", "name", "type", dataset]).is_ok_and(|name| name.trim() == dataset)
+fn exists(dataset: &str) -> Result<bool> {
+    super::is_there(zfs(&["get", "-H", "-o", "name", "type", dataset]), &["does not exist"])
+}
+
+/// Makes a dataset by a verb and its words, and those above it where they are missing. Asked to do that by itself, the
+/// program would take a dataset that is there already for the one that it was to make (zfs-create(8), -p).
+fn make(verb: &[&str], dataset: &str) -> Result<()> {
+    let make = || zfs(&[verb, &[dataset]].concat()).map(drop);
+    match (make(), dataset.rsplit_once('/')) {
+        (Err(e), Some((parent, _))) if e.to_string().contains("parent does not exist") => {
+            zfs(&["create", "-p", parent])?;
+            make()
+        }
+        (made, _) => made,
+    }
 }
 
 fn last(dataset: &str) -> &str {
@@ -31,14 +44,15 @@ impl Backend for Zfs {
         Ok(Storage::Zfs(format!("{root}/{}", target.name)))
     }
 
-    fn exists(&self, storage: &Storage) -> bool {
-        matches!(storage, Storage::Zfs(dataset) if exists(dataset))
+    fn exists(&self, storage: &Storage) -> Result<bool> {
+        let Storage::Zfs(dataset) = storage else { return Err(wrong_kind(storage)) };
+        exists(dataset)
     }
 
     fn create(&self, storage: &Storage, target: &Target<'_>) -> Result<()> {
         let Storage::Zfs(dataset) = storage else { return Err(wrong_kind(storage)) };
         let place = mount_point(target);
-        zfs(&["create", "-o", &place, "-o", "canmount=noauto", "-p", dataset]).map(drop)
+        make(&["create", "-o", &place, "-o", "canmount=noauto"], dataset)
     }
 
     fn mount(&self, storage: &Storage, data: &str) -> Result<Mounted> {
@@ -57,7 +71,7 @@ impl Backend for Zfs {
     /// With the snapshot that it is a clone of, which was made for it.
     fn destroy(&self, storage: &Storage) -> Result<()> {
         let Storage::Zfs(dataset) = storage else { return Err(wrong_kind(storage)) };
-        if !exists(dataset) {
+        if !exists(dataset)? {
             return Ok(());
         }
         let origin = zfs(&["get", "-H", "-o", "value", "origin", dataset])?;
@@ -73,8 +87,7 @@ impl Backend for Zfs {
         let (Storage::Zfs(from), Storage::Zfs(to)) = (source, new) else { return Err(wrong_kind(new)) };
         let origin = format!("{from}@{}", last(to));
         zfs(&["snapshot", "-r", &origin])?;
-        zfs(&["clone", "-p", "-o", "canmount=noauto", "-o", &mount_point(target), &origin, to])
-            .map(drop)
+        make(&["clone", "-o", "canmount=noauto", "-o", &mount_point(target), &origin], to)
             .inspect_err(|_| drop(zfs(&["destroy", "-r", &origin])))
     }
 

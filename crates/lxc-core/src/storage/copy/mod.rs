@@ -312,9 +312,25 @@ impl<'a> Copier<'a> {
     }
 }
 
+/// How deep directories may be in each other in a tree that is read: each holds descriptors, and memory of the stack.
+const DEEPEST: usize = 1000;
+
+/// Refuses a directory that is too deep.
+///
+/// # Errors
+/// It is.
+pub fn check_depth(path: &Path) -> Result<()> {
+    if path.iter().count() <= DEEPEST {
+        return Ok(());
+    }
+    let top: PathBuf = path.iter().take(3).collect();
+    Err(Error::invalid(format!("{}/...: more than {DEEPEST} directories in each other", top.display())))
+}
+
 /// Opens a directory, and makes its copy, which nobody else gets at until it is complete.
 fn enter(parent: &Arc<Directory>, name: &CStr) -> Result<Directory> {
     let path = parent.path.join(os(name));
+    check_depth(&path)?;
     let what = || format!("copy {}", path.display());
     let resolve = rustix::fs::ResolveFlags::NO_XDEV | rustix::fs::ResolveFlags::BENEATH;
     let from = rustix::io::retry_on_intr(|| {
