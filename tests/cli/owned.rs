@@ -26,7 +26,7 @@ fn storage_of_others_stays() {
     let link = dir.join(".link");
     symlink(&elsewhere, &link).unwrap();
     for (path, why) in [
-        (dir.join(&other).join("rootfs"), format!("is of container {other}")),
+        (dir.join(&other).join("rootfs"), format!("is of container {}", dir.join(&other).display())),
         (dir.path().to_path_buf(), "in it".into()),
         (dir.path().parent().unwrap().to_path_buf(), "in it".into()),
         (link.clone(), "is a symbolic link".into()),
@@ -69,6 +69,70 @@ fn what_a_link_leads_to_stays() {
     assert!(is_whole(&dir, &name) && real.join("rootfs/bin/busybox").exists());
 }
 
+/// A restore in place replaces what is the container's own, and is refused where that cannot be removed afterwards.
+#[test]
+fn a_restore_replaces_nothing_of_others() {
+    needs!(root, ours, file_system "ext4");
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let restore = |name: &str| dir.run(&ours, "lxc-snapshot", name, &["-r", "snap0"]);
+    let other = dir.busybox("other").build();
+    let thief = dir.busybox("thief").rootfs(dir.join(&other).join("rootfs")).build();
+    dir.run(&ours, "lxc-snapshot", &thief, &[]).ok();
+    let refused = restore(&thief).exits(1);
+    assert!(refused.stderr.contains("is of container"), "{refused}");
+    assert!(dir.join(&other).join("rootfs/bin/busybox").exists() && is_whole(&dir, &thief));
+    // A directory of containers by two names, one of them in the configuration.
+    let link = dir.join(".link");
+    symlink(dir.path(), &link).unwrap();
+    for create in [&["-B", "loop", "--fssize", "64M"][..], &["-B", "overlay"]] {
+        let name = dir.name("named");
+        let words = [&["-f", "/dev/null", "-t", "busybox"], create].concat();
+        dir.run(&ours, "lxc-create", &name, &words).exits(0);
+        let by_link = |words: &[&str]| {
+            ours.run("lxc-snapshot", &[&["-P", link.to_str().unwrap(), "-n", &name], words].concat()).exits(0)
+        };
+        by_link(&[]);
+        by_link(&["-r", "snap0"]);
+        let is_there = ["rootdev", "overlay/delta"].iter().any(|file| dir.join(&name).join(file).exists());
+        assert!(is_there && is_whole(&dir, &name), "{create:?}");
+        dir.run(&ours, "lxc-snapshot", &name, &["-d", "snap0"]).ok();
+        destroy(&dir, &name).ok();
+    }
+    // A container of which only a link is here.
+    let moved = dir.busybox("moved").build();
+    dir.run(&ours, "lxc-snapshot", &moved, &[]).ok();
+    std::fs::rename(dir.join(&moved), dir.join(".real")).unwrap();
+    symlink(dir.join(".real"), dir.join(&moved)).unwrap();
+    let refused = restore(&moved).exits(1);
+    assert!(refused.stderr.contains("is a symbolic link"), "{refused}");
+    dir.start(&ours, &moved);
+    dir.kill(&ours, &moved);
+}
+
+/// A table in the root file system that the container has made a link is that of the container, not of the host.
+#[test]
+fn a_link_for_a_table() {
+    needs!(root, ours);
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let secret = dir.join(".secret");
+    std::fs::write(&secret, "secret\n").unwrap();
+    let source = dir.busybox("table").build();
+    let fstab = dir.join(&source).join("rootfs/etc/fstab");
+    let config = dir.join(&source).join("config");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    text += &format!("lxc.mount.fstab = {}\n", fstab.display());
+    std::fs::write(&config, text).unwrap();
+    symlink(&secret, &fstab).unwrap();
+    let copy = dir.name("copy");
+    dir.run(&ours, "lxc-copy", &source, &["-N", &copy]).exits(1);
+    assert!(!dir.join(&copy).exists());
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret\n");
+    std::fs::remove_file(&fstab).unwrap();
+    std::fs::write(&fstab, "none mnt tmpfs\n").unwrap();
+    dir.run(&ours, "lxc-copy", &source, &["-N", &copy]).ok();
+    assert_eq!(std::fs::read_to_string(dir.join(&copy).join("fstab")).unwrap(), "none mnt tmpfs\n");
+}
+
 /// What a clone builds on stays while the disk that the clone is on is away.
 #[test]
 fn clones_on_a_disk_that_is_not_mounted() {
@@ -84,6 +148,8 @@ fn clones_on_a_disk_that_is_not_mounted() {
     assert!(refused.stderr.contains("has clones") && refused.stderr.contains(&clone), "{refused}");
     std::fs::create_dir(&place).unwrap();
     destroy(&dir, &base).exits(1);
+    let refused = dir.run(&ours, "lxc-destroy", &base, &["-s"]).exits(1);
+    assert!(refused.stderr.contains("may not be mounted"), "{refused}");
     assert!(is_whole(&dir, &base));
     std::fs::remove_dir(&place).unwrap();
     std::fs::rename(&away, &place).unwrap();

@@ -363,13 +363,15 @@ fn zfs_is_asked() {
     needs!(root, ours, program "busybox");
     let stand = Stand::new(
         "zfs",
-        "cd \"$(dirname \"$0\")\"; touch datasets\n\
+        "cd \"$(dirname \"$0\")\"; grep -qsx pool datasets || echo pool >>datasets\n\
          case \"$*\" in\n'get -H -o name type '*) grep -x \"$6\" datasets || { echo \"cannot open '$6': dataset does not exist\" >&2; exit 1; } ;;\n\
          'get -H -o value origin pool/copy') echo pool/web@copy ;;\n'get -H -o value origin '*) echo - ;;\n\
          create*|clone*) for last; do :; done; echo \"$last\" >>datasets ;;\n\
          'destroy -r '*) grep -vx \"$3\" datasets >new; mv new datasets ;;\nesac",
     );
     let is_there = |name: &str| format!("get -H -o name type pool/{name}");
+    // Is it the pool that is not there?
+    let is_pool_there = || "get -H -o name type pool".to_string();
     let place = |name: &str| format!("mountpoint={}/{name}/rootfs", stand.dir.arg());
     // Made, not mounted, for this kernel has no ZFS, and removed again.
     let words = ["-f", "/dev/null", "-t", "busybox", "-B", "zfs", "--zfsroot", "pool"];
@@ -379,6 +381,7 @@ fn zfs_is_asked() {
         called,
         [
             is_there("web"),
+            is_pool_there(),
             format!("create -o {} -o canmount=noauto pool/web", place("web")),
             is_there("web"),
             "get -H -o value origin pool/web".into(),
@@ -394,7 +397,8 @@ fn zfs_is_asked() {
         called,
         [
             is_there("copy"),
-            "snapshot -r pool/web@copy".into(),
+            is_pool_there(),
+            "snapshot -r -o lxc:clone=pool/copy pool/web@copy".into(),
             format!("clone -o canmount=noauto -o {} pool/web@copy pool/copy", place("copy"))
         ]
     );
@@ -410,6 +414,9 @@ fn zfs_is_asked() {
     assert_eq!(
         called,
         [
+            // Before hooks run, before it is marked, and before it is done.
+            is_there("copy"),
+            is_there("copy"),
             is_there("copy"),
             "get -H -o value origin pool/copy".into(),
             "destroy -r pool/copy".into(),
@@ -419,7 +426,14 @@ fn zfs_is_asked() {
     // The snapshots of two containers do not have one name.
     let (code, called) = stand.run("lxc-snapshot", "web", &[]);
     assert_eq!(code, 0, "{called:?}");
-    assert_eq!(called[..2], [is_there("web_snap0"), "snapshot -r pool/web@web_snap0".into()]);
+    assert_eq!(
+        called[..3],
+        [
+            is_there("web_snap0"),
+            is_pool_there(),
+            "snapshot -r -o lxc:clone=pool/web_snap0 pool/web@web_snap0".into()
+        ]
+    );
 }
 
 /// Nor is Ceph (rbd 16.2).

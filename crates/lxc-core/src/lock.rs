@@ -181,10 +181,11 @@ pub fn begin_creation(directory: &Path, record: Record) -> Result<Partial> {
     let mut options = File::options();
     options.read(true).write(true).mode(0o600);
     let unnamed = options.clone().custom_flags(libc::O_TMPFILE).open(directory);
-    // Not every file system has files without names.
+    // Not every file system has files without names: there it has another one first.
+    let name = directory.join(format!(".{PARTIAL}.{}", rustix::process::getpid().as_raw_nonzero()));
     let (file, is_named) = match unnamed {
         Ok(file) => (file, false),
-        Err(_) => (options.create_new(true).open(&path).doing(what)?, true),
+        Err(_) => (options.create(true).truncate(true).open(&name).doing(what)?, true),
     };
     let fill = || -> Result<()> {
         lxc_sys::lock::lock_exclusive(file.as_fd()).doing(what)?;
@@ -192,21 +193,14 @@ pub fn begin_creation(directory: &Path, record: Record) -> Result<Partial> {
             file.write_all_at(record.text().as_bytes(), 0).doing(what)?;
             file.sync_data().doing(what)?;
         }
-        if !is_named {
-            let source = crate::files::fd_path(file.as_fd());
-            rustix::fs::linkat(CWD, source, CWD, &path, AtFlags::SYMLINK_FOLLOW).doing(what)?;
-        }
-        Ok(())
+        let source = crate::files::fd_path(file.as_fd());
+        rustix::fs::linkat(CWD, source, CWD, &path, AtFlags::SYMLINK_FOLLOW).doing(what)
     };
-    match fill() {
-        Ok(()) => Ok(Partial { file, path, record }),
-        Err(e) => {
-            if is_named {
-                let _ = std::fs::remove_file(&path);
-            }
-            Err(e)
-        }
+    let filled = fill();
+    if is_named {
+        let _ = std::fs::remove_file(&name);
     }
+    filled.map(|()| Partial { file, path, record })
 }
 
 /// Marks an incomplete container as being removed: the mark that is there gets locked.

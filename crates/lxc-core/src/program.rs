@@ -8,6 +8,9 @@ use crate::error::{Doing, Error, Kind, Result};
 /// Variables of the environment that are set for a program.
 pub type Setting<'a> = &'a [(&'a str, &'a str)];
 
+/// What is said is looked at: in no other language.
+pub const PLAIN: Setting<'static> = &[("LC_ALL", "C")];
+
 /// Runs a program to its end, with /dev/null as its input, and returns what it wrote to standard output.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use tar::{EntryType, Header};
 
 use super::copy::{finish_new, open_to_read};
 use super::making::{Making, identity_for_files, identity_of, refuse_reserved};
-use super::rewrite::{self, Change};
+use super::rewrite::{self, Change, is_beside};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::files::fd_path;
@@ -72,16 +72,6 @@ struct Front {
     config: Vec<u8>,
     /// By their paths below the directory.
     beside: Vec<(PathBuf, u32, Vec<u8>)>,
-}
-
-/// Whether a path below a container's directory is that of something that is there for the configuration: none of what a
-/// container has itself.
-fn is_beside(below: &Path) -> bool {
-    let Some(first) = below.iter().next().and_then(OsStr::to_str) else { return false };
-    rewrite::is_plain(below)
-        && !first.starts_with('.')
-        && !first.starts_with("lxc_")
-        && !["partial", "config", "rootfs", "snaps", "overlay", "rootdev", "ts", "comment"].contains(&first)
 }
 
 /// What a configuration includes: files of the archive, or the host's.
@@ -398,6 +388,7 @@ pub fn import(archive: &File, lxcpath: &Path, options: &ImportOptions) -> Result
             let mut file = File::options().write(true).create_new(true).open(&path).doing(what)?;
             file.write_all(bytes).doing(what)?;
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(*mode)).doing(what)?;
+            file.sync_all().doing(what)?;
         }
         let change = Change {
             from: &front.origin,

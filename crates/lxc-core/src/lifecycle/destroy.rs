@@ -49,8 +49,10 @@ impl Container {
         if !values.rootfs.managed {
             return Ok(());
         }
-        self.run_destroy_hooks()?;
         let storage = self.storage_to_remove()?;
+        // Before a hook takes something away.
+        owned::check_removable(&place, storage.as_ref())?;
+        self.run_destroy_hooks()?;
         // The lock and the hooks may have taken a while.
         self.refuse_running()?;
         let removal = Removal::of(&place, storage.as_ref())?;

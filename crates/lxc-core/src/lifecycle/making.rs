@@ -13,7 +13,7 @@ use crate::lock::{self, Creation, Partial, Record};
 use crate::plan::{Identity, Storage, Subordinate};
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::dependents::Place;
-use crate::storage::owned::{Removal, SNAPSHOTS};
+use crate::storage::owned::Removal;
 use crate::storage::{backend, remove_directory};
 
 /// Until it is completed everything in it is removed again, whatever happens: by [`Making::undo`], or by the next
@@ -75,7 +75,12 @@ impl Making {
 
     /// The container is complete, also after power has failed.
     pub(super) fn complete(self) -> Result<()> {
-        sync_beside(&self.directory, &["rootfs", "overlay", SNAPSHOTS])?;
+        // All the rest is, by whoever has made it.
+        let config = self.directory.join("config");
+        if config.exists() {
+            files::sync(&config)?;
+        }
+        files::sync(&self.directory)?;
         files::sync(&self.place.0)?;
         self.partial.complete()?;
         // Without the mark, too.
@@ -94,21 +99,6 @@ impl Making {
             let _ = std::fs::remove_dir(&self.place.0);
         }
     }
-}
-
-/// Writes the configuration to disk, and what lies beside it; storage has been written out by whoever filled it.
-fn sync_beside(directory: &Path, except: &[&str]) -> Result<()> {
-    let what = || format!("read {}", directory.display());
-    for entry in std::fs::read_dir(directory).doing(what)? {
-        let entry = entry.doing(what)?;
-        let kind = entry.file_type().doing(what)?;
-        if kind.is_dir() && !except.iter().any(|name| entry.file_name() == *name) {
-            sync_beside(&entry.path(), &[])?;
-        } else if kind.is_file() {
-            files::sync(&entry.path())?;
-        }
-    }
-    files::sync(directory)
 }
 
 /// Refuses a name for a new container that a directory has which is about to become one, and is removed when nobody is

@@ -67,9 +67,10 @@ impl Container {
         let settled = Container::open(name, self.lxcpath()).and_then(|new| new.settle(Some(self.name())));
         match settled {
             Ok(()) => {
-                // One entry too many protects for a while what nobody builds on.
-                dependents::strike_renamed(&old_place, &on).unwrap_or_else(|e| log::warn!("{e}"));
-                crate::files::sync(self.lxcpath())?;
+                // One entry too many protects for a while what nobody builds on; one too few does not protect.
+                crate::files::sync(self.lxcpath())
+                    .and_then(|()| dependents::strike_renamed(&old_place, &on))
+                    .unwrap_or_else(|e| log::warn!("{e}"));
                 Container::open(name, self.lxcpath())
             }
             Err(e) => {

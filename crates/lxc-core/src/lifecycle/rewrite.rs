@@ -1,10 +1,14 @@
 //! The configuration of a copy, and the files beside it that it names (spec: storage, section 5).
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lxc_config::Config;
+use rustix::fs::OFlags;
 
 use crate::error::{Doing, Error, Result};
+use crate::rootfs::Root;
 
 /// From where to where.
 pub(super) struct Change<'a> {
@@ -66,18 +70,39 @@ fn hook(line: &str, change: &Change<'_>) -> Result<Option<String>> {
 fn copy_beside(file: &Path, change: &Change<'_>) -> Result<PathBuf> {
     let Some(copy_to) = change.copy_to else { return Ok(file.to_path_buf()) };
     let name = file.file_name().ok_or_else(|| Error::invalid(format!("{}: no file", file.display())))?;
-    let below = file.strip_prefix(change.from).ok().filter(|below| is_plain(below));
-    let below = below.unwrap_or(Path::new(name));
+    let own = file.strip_prefix(change.from).ok();
+    let below = own.filter(|below| is_beside(below)).unwrap_or(Path::new(name));
     let copy = copy_to.join(below);
     let what = || format!("copy {} to {}", file.display(), copy.display());
     copy.parent().map_or(Ok(()), std::fs::create_dir_all).doing(what)?;
-    std::fs::copy(file, &copy).doing(what)?;
+    match own.and_then(|own| own.strip_prefix("rootfs").ok()) {
+        // A link in it leads where the container says.
+        Some(inside) => {
+            let root = Root::open(&change.from.join("rootfs"))?;
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let mut source = File::from(root.open_at(inside, flags).doing(what)?);
+            let meta = source.metadata().doing(what)?;
+            if !meta.is_file() {
+                return Err(Error::invalid(format!("{}: not a file", what())));
+            }
+            let mut target = File::create(&copy).doing(what)?;
+            std::io::copy(&mut source, &mut target).doing(what)?;
+            target.set_permissions(meta.permissions()).doing(what)?;
+        }
+        None => drop(std::fs::copy(file, &copy).doing(what)?),
+    }
+    crate::files::sync(&copy)?;
     Ok(change.to.join(below))
 }
 
-/// Whether a path goes down and nowhere else.
-pub(super) fn is_plain(path: &Path) -> bool {
-    path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+/// Whether a path below a container's directory is that of something that is there for the configuration: none of what a
+/// container has itself.
+pub(super) fn is_beside(below: &Path) -> bool {
+    let Some(first) = below.iter().next().and_then(OsStr::to_str) else { return false };
+    below.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+        && !first.starts_with('.')
+        && !first.starts_with("lxc_")
+        && !["partial", "config", "rootfs", "snaps", "overlay", "rootdev", "ts", "comment"].contains(&first)
 }
 
 /// Keys whose values have paths of the host in them.

@@ -117,7 +117,8 @@ impl Container {
         self.copy_as(&options, &name, &|copy: &mut Container| {
             let write = |name: &str, bytes: &[u8]| {
                 let path = copy.directory().join(name);
-                std::fs::write(&path, bytes).doing(|| format!("write {}", path.display()))
+                std::fs::write(&path, bytes).doing(|| format!("write {}", path.display()))?;
+                crate::files::sync(&path)
             };
             write(TIME, time.as_bytes())?;
             comment.as_ref().map_or(Ok(()), |text| write(COMMENT, text))
@@ -212,18 +213,21 @@ impl Container {
         };
         let own = self.place();
         for (lxcpath, name) in clones {
+            let directory = lxcpath.join(&name);
+            let list = self.directory().join(dependents::DEPENDENTS);
+            if !directory.exists() {
+                let what = format!("clone {} is not there: its disk may not be mounted", directory.display());
+                return Err(Error::invalid(what)
+                    .with_hint(format!("only if it is gone for good, take it out of {}", list.display())));
+            }
             // Of that name, and not the one that was entered: it says itself what it builds on.
             if !dependents::built_on(&lxcpath.join(&name))?.contains(&own) {
                 return Err(Error::invalid(format!(
                     "{} is entered as a clone of {}, and does not build on it",
-                    lxcpath.join(&name).display(),
+                    directory.display(),
                     self.name()
                 ))
-                .with_hint(format!(
-                    "take it out of {}/{}",
-                    self.directory().display(),
-                    dependents::DEPENDENTS
-                )));
+                .with_hint(format!("take it out of {}", list.display())));
             }
             Container::open(&name, &lxcpath)?.destroy().doing(|| format!("destroy clone {name}"))?;
         }
@@ -242,6 +246,7 @@ impl Container {
             Storage::of(&self.config.values)?.ok_or_else(|| Error::invalid("No rootfs specified"))?;
         if in_place {
             self.check_source(false)?;
+            owned::check_removable(&self.place(), Some(&storage))?;
             // What builds on layers builds on the lower ones, which stay.
             let changes = !matches!(storage, Storage::Overlay { .. });
             if changes && dependents::builders(&self.directory())?.is_none_or(|clones| !clones.is_empty()) {
@@ -291,7 +296,10 @@ impl Container {
         // The copy may have taken a while; what was made is removed by whoever ends the restore.
         self.refuse_running().or_else(|e| self.finish_restore().and(Err(e)))?;
         let swap = || rustix::fs::renameat_with(CWD, new, CWD, &old, RenameFlags::EXCHANGE);
-        swap().doing(|| format!("exchange {} and {}", new.display(), old.display()))?;
+        if let Err(e) = swap().doing(|| format!("exchange {} and {}", new.display(), old.display())) {
+            return self.finish_restore().and(Err(e));
+        }
+        crate::files::sync(self.lxcpath())?;
         self.finish_restore()
     }
 
@@ -334,19 +342,15 @@ impl Container {
         if old.config.load(&old.config_path(), &Files).is_ok() && old.config.values.rootfs.managed {
             // What is there now, by whatever name its directory is called.
             let now = Storage::of(&Container::open(self.name(), self.lxcpath())?.config.values)?;
-            let real = |path: &std::path::Path| path.canonicalize().ok();
-            let own = real(&self.directory());
-            let is_own = |s: &Storage| {
-                s.directory()
-                    .and_then(real)
-                    .zip(own.as_ref())
-                    .is_some_and(|(path, own)| path.starts_with(own))
-            };
+            let is_now = |s: &Storage| now.as_ref().is_some_and(|now| owned::is_same(now, s));
             let before = Storage::of(&old.config.values).ok().flatten();
-            let elsewhere = before
-                .filter(|s| !owned::is_within(s, &self.directory()) && !is_own(s) && Some(s) != now.as_ref());
+            let elsewhere = before.filter(|s| !owned::is_within(s, &self.directory()) && !is_now(s));
             if let Some(before) = elsewhere {
-                with_ids_of(&identity, || storage::backend(before.kind()).destroy(&before))?;
+                let removed = owned::refuse_foreign(&self.place(), &before).and_then(|()| {
+                    with_ids_of(&identity, || storage::backend(before.kind()).destroy(&before))
+                });
+                // The container is the new one already, and is to be used.
+                removed.unwrap_or_else(|e| log::warn!("what {} was made of is left: {e}", self.name()));
             }
         }
         with_ids_of(&identity, || storage::remove_directory(&staging, true))

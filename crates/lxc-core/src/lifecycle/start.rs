@@ -69,11 +69,11 @@ impl Container {
         let global = global::load();
         let controllers = global.get("lxc.cgroup.use").flatten();
         let plan = Box::new(self.plan_with(options, &global)?);
-        self.check_image(&plan)?;
         // Taken first: the devices of one that runs are in use, by itself.
         let listener = self.bind()?;
         // Who removes or replaces it from now on sees that it runs; who has begun to is seen here.
         self.check_complete()?;
+        self.check_image(&plan)?;
         if self.is_unfinished() {
             return Err(Error::invalid(format!("{} is being restored or renamed", self.name())).into());
         }
@@ -105,7 +105,7 @@ impl Container {
             Creation::Complete => Ok(()),
             Creation::Ongoing => Err(Error::invalid("Ongoing container creation detected")),
             Creation::Incomplete => {
-                Err(Error::invalid(format!("the creation of {} was interrupted", self.name()))
+                Err(Error::invalid(format!("the creation or removal of {} was interrupted", self.name()))
                     .with_hint("remove the remains with lxc-destroy"))
             }
         }

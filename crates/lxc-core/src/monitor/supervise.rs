@@ -19,6 +19,7 @@ use super::{Begin, Exit, ReportEnd};
 use crate::cgroup::{GroupSet, Layout, items};
 use crate::error::{Doing, Error, Result};
 use crate::hooks::HookContext;
+use crate::lock;
 use crate::log;
 use crate::lsm::apparmor::Loaded;
 use crate::mount::tree;
@@ -455,6 +456,8 @@ impl Monitor<'_> {
                 let place = (self.plan.lxcpath.clone(), self.plan.name.clone());
                 let rootfs = self.plan.rootfs.as_ref().filter(|_| self.plan.values.rootfs.managed);
                 let storage = rootfs.map(|rootfs| &rootfs.storage);
+                // Nobody makes a clone of it meanwhile.
+                let _lock = lock::lock_container(&place.0, &place.1);
                 Removal::of(&place, storage)
                     .and_then(|removal| with_ids_of(&self.plan.identity, || removal.run()))
             }

@@ -13,8 +13,8 @@ pub(super) struct Lvm;
 /// LVM complains of descriptors that it has not opened; what it says is looked at.
 const SILENT: Setting<'_> = &[("LVM_SUPPRESS_FD_WARNINGS", "1"), ("LC_ALL", "C")];
 
-/// What it says of a volume or a group that it does not know.
-const NOTHING: &[&str] = &["Failed to find logical volume", "not found"];
+/// What it says of a volume that it does not know, in a group that it does.
+const NOTHING: &[&str] = &["Failed to find logical volume"];
 
 fn lvm(program: &str, words: &[&str]) -> Result<String> {
     program::run_with(program, words, SILENT)

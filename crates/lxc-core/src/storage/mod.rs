@@ -179,11 +179,13 @@ pub fn can_back_up(storage: &Storage) -> bool {
     !matches!(storage.kind(), StorageKind::Lvm | StorageKind::Nbd | StorageKind::Rbd)
 }
 
-/// What an answer says where one of these words in it means that nothing is there.
+/// What an answer says where these words in one line of it mean that nothing is there. Not to be able to look is
+/// something else.
 fn is_there(answer: Result<String>, nothing: &[&str]) -> Result<bool> {
     match answer {
         Ok(_) => Ok(true),
-        Err(e) if nothing.iter().any(|words| e.to_string().contains(words)) => Ok(false),
+        // A line ends where the next one is joined to it.
+        Err(e) if e.to_string().split("; ").any(|line| nothing.iter().all(|w| line.contains(w))) => Ok(false),
         Err(e) => Err(e),
     }
 }

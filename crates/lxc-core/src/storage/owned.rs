@@ -13,14 +13,33 @@ use crate::{Error, lock};
 /// Snapshots of a container are removed one by one, never with it.
 pub const SNAPSHOTS: &str = "snaps";
 
+/// Files and directories that are removed with storage; those of volumes are not among them.
+fn places(storage: &Storage) -> Vec<PathBuf> {
+    let paths: Vec<&Path> = match storage {
+        Storage::Dir(path) | Storage::Btrfs(path) | Storage::Loop(path) => vec![path],
+        Storage::Nbd { image, .. } => vec![image],
+        Storage::Overlay { upper, work, .. } => vec![upper, work],
+        Storage::Lvm(_) | Storage::Rbd(_) | Storage::Zfs(_) => Vec::new(),
+    };
+    paths.into_iter().map(place_of).collect()
+}
+
+/// Where something is, by whatever links its directory is reached. What is there may be a link itself.
+fn place_of(path: &Path) -> PathBuf {
+    let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+    parent.zip(path.file_name()).map_or_else(|| path.to_path_buf(), |(parent, name)| parent.join(name))
+}
+
 /// Whether storage lies in a directory, and goes with it.
 pub fn is_within(storage: &Storage, directory: &Path) -> bool {
-    match storage {
-        Storage::Dir(path) | Storage::Btrfs(path) | Storage::Loop(path) => path.starts_with(directory),
-        Storage::Overlay { upper, work, .. } => upper.starts_with(directory) && work.starts_with(directory),
-        Storage::Nbd { image, .. } => image.starts_with(directory),
-        Storage::Lvm(_) | Storage::Rbd(_) | Storage::Zfs(_) => false,
-    }
+    let directory = place_of(directory);
+    let places = places(storage);
+    !places.is_empty() && places.iter().all(|place| place.starts_with(&directory))
+}
+
+/// Whether two are the same files, by whatever paths.
+pub fn is_same(one: &Storage, other: &Storage) -> bool {
+    one == other || (!places(one).is_empty() && places(one) == places(other))
 }
 
 /// Refuses storage that is not a container's alone: what lies in another container, or has containers in it, and what
@@ -29,35 +48,50 @@ pub fn is_within(storage: &Storage, directory: &Path) -> bool {
 /// # Errors
 /// It is such storage.
 pub fn refuse_foreign(place: &Place, storage: &Storage) -> Result<()> {
-    let directory = place.0.join(&place.1);
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let (lxcpath, own) = (real(&place.0), real(&directory));
-    let paths: Vec<&Path> = match storage {
-        Storage::Overlay { upper, work, .. } => vec![upper, work],
-        other => other.directory().or_else(|| image(other)).into_iter().collect(),
-    };
-    for path in paths {
+    let own = place_of(&place.0.join(&place.1));
+    for path in places(storage).into_iter().filter(|path| !path.starts_with(&own) || *path == own) {
         let refuse = |why: String| {
             Error::invalid(format!("{storage} is not removed: {} {why}; nothing was removed", path.display()))
                 .with_hint("with lxc.rootfs.path left out of its configuration the container goes without it")
         };
-        let is_within = path.starts_with(&directory);
-        if !is_within && path.is_symlink() {
+        if path.is_symlink() {
             return Err(refuse("is a symbolic link".into()));
         }
-        let path = real(path);
-        if path.starts_with(&own) && path != own {
-            continue;
-        }
-        if own.starts_with(&path) || lxcpath.starts_with(&path) {
+        if own.starts_with(&path) {
             return Err(refuse(format!("has {} in it", own.display())));
         }
-        let other = path.strip_prefix(&lxcpath).ok().and_then(|below| below.iter().next());
-        if let Some(other) = other.filter(|other| lxcpath.join(other).join("config").exists()) {
+        if let Some(other) = path.ancestors().find(|other| is_container(other)) {
             return Err(refuse(format!("is of container {}", other.display())));
         }
     }
     Ok(())
+}
+
+/// Whether a directory is that of a container: of the files that are called so it has the one that LXC reads.
+fn is_container(directory: &Path) -> bool {
+    let text = crate::files::read_text(directory.join("config")).unwrap_or_default();
+    text.lines().any(|line| line.trim_start().starts_with("lxc."))
+}
+
+/// Whether a container with its storage can be removed, as far as can be told before.
+///
+/// # Errors
+/// It is a link, its storage is not its own or not to be had, or something is mounted where files are to be removed.
+pub fn check_removable(place: &Place, storage: Option<&Storage>) -> Result<()> {
+    let directory = place.0.join(&place.1);
+    if directory.is_symlink() {
+        let what = format!("{} is a symbolic link; nothing was removed", directory.display());
+        return Err(Error::invalid(what)
+            .with_hint("what it leads to may be somebody else's: put the directory itself in its place"));
+    }
+    storage.map_or(Ok(()), |storage| refuse_foreign(place, storage))?;
+    for path in storage.into_iter().flat_map(places).chain([place_of(&directory)]) {
+        if path.is_dir() {
+            remove::refuse_mounts(&path, true)?;
+        }
+    }
+    // Whoever has it may not answer.
+    storage.map_or(Ok(false), |storage| backend(storage.kind()).exists(storage)).map(drop)
 }
 
 /// Refuses a container that others build on.
@@ -82,14 +116,6 @@ pub fn refuse_clones((lxcpath, name): &Place) -> Result<()> {
     }
 }
 
-/// A file that is removed with its container.
-fn image(storage: &Storage) -> Option<&Path> {
-    match storage {
-        Storage::Loop(image) | Storage::Nbd { image, .. } => Some(image),
-        _ => None,
-    }
-}
-
 /// A container that is being removed: it is marked as incomplete.
 #[derive(Debug)]
 pub struct Removal {
@@ -110,20 +136,8 @@ impl Removal {
     /// Something is mounted in it, its storage is not its own, or it cannot be marked: it is as it was.
     pub fn of(place: &Place, storage: Option<&Storage>) -> Result<Removal> {
         let directory = place.0.join(&place.1);
-        if directory.is_symlink() {
-            return Err(Error::invalid(format!(
-                "{} is a symbolic link; nothing was removed",
-                directory.display()
-            ))
-            .with_hint("what it leads to may be somebody else's: put the directory itself in its place"));
-        }
-        storage.map_or(Ok(()), |storage| refuse_foreign(place, storage))?;
+        check_removable(place, storage)?;
         refuse_clones(place)?;
-        for path in [Some(&*directory), storage.and_then(Storage::directory)].into_iter().flatten() {
-            if path.is_dir() && path != Path::new("/") {
-                remove::refuse_mounts(path)?;
-            }
-        }
         let mark = if directory.is_dir() {
             // What lies in the directory goes with it, and need not be written down: the disk may be full.
             let outside = storage.filter(|s| !is_within(s, &directory));
@@ -164,7 +178,7 @@ impl Removal {
         if let Some(storage) = self.storage.as_ref().filter(|s| !is_within(s, &self.directory)) {
             let backend = backend(storage.kind());
             backend.destroy(storage).inspect_err(|_| {
-                let is_whole = storage.needs_mounting() && backend.exists(storage).unwrap_or(false);
+                let is_whole = storage.needs_mounting() && !matches!(backend.exists(storage), Ok(false));
                 if let Some(mark) = self.mark.as_ref().filter(|_| self.was_complete && is_whole)
                     && let Err(e) = mark.complete()
                 {

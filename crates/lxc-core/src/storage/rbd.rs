@@ -22,11 +22,11 @@ fn names(device: &Path) -> Result<(String, String)> {
 
 fn rbd(user: Option<&str>, verb: &str, words: &[&str]) -> Result<String> {
     let user: Vec<&str> = user.into_iter().flat_map(|user| ["--id", user]).collect();
-    program::run("rbd", &[&[verb], &*user, words].concat())
+    program::run_with("rbd", &[&[verb], &*user, words].concat(), program::PLAIN)
 }
 
-/// What it says of an image or a pool that it does not know.
-const NOTHING: &[&str] = &["(2) No such file or directory"];
+/// What it says of an image that it does not know.
+const NOTHING: &[&str] = &["error opening image", "(2) No such file or directory"];
 
 /// Whether there is such an image: one that is not mapped has no device.
 fn is_there(device: &Path, user: Option<&str>) -> Result<bool> {

@@ -25,7 +25,7 @@ pub fn remove_directory_except(path: &Path, missing_is_fine: bool, keep: &[&str]
         Err(Errno::NOENT) if missing_is_fine => return Ok(()),
         Err(e) => return Err(Error::os(what(), e)),
     };
-    refuse_mounts(path)?;
+    refuse_mounts(path, false)?;
     if keep.is_empty() && destroy_subvolume(&dir, path) {
         return Ok(());
     }
@@ -44,9 +44,12 @@ fn destroy_subvolume(dir: &OwnedFd, path: &Path) -> bool {
             .is_ok()
 }
 
-/// Refuses a directory below which something is mounted.
-pub fn refuse_mounts(path: &Path) -> Result<()> {
-    match mount_below(path)? {
+/// Refuses a directory below which something is mounted; with `or_at`, also one where something is.
+///
+/// # Errors
+/// Something is mounted there.
+pub fn refuse_mounts(path: &Path, or_at: bool) -> Result<()> {
+    match mount_below(path, or_at)? {
         None => Ok(()),
         Some(mount) => Err(Error::os(format!("remove {}", path.display()), Errno::BUSY)
             .with_hint(format!("{mount} is mounted there: unmount it first; nothing was removed"))),
@@ -55,11 +58,12 @@ pub fn refuse_mounts(path: &Path) -> Result<()> {
 
 /// The first mount point below a directory (proc_pid_mountinfo(5)): what is mounted there may belong
 /// to somebody else, also when it is on the same file system.
-fn mount_below(path: &Path) -> Result<Option<String>> {
+fn mount_below(path: &Path, or_at: bool) -> Result<Option<String>> {
     let table = crate::files::read_text("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")?;
     let own = std::fs::canonicalize(path).doing(|| format!("look at {}", path.display()))?;
     let point = |line: &str| line.split(' ').nth(4).map(unescape);
-    Ok(table.lines().filter_map(point).find(|p| Path::new(p) != own && Path::new(p).starts_with(&own)))
+    let is_refused = |p: &Path| p.starts_with(&own) && (or_at || p != own);
+    Ok(table.lines().filter_map(point).find(|p| is_refused(Path::new(p))))
 }
 
 /// Octal escapes of blanks and backslashes.

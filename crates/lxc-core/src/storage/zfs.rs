@@ -12,11 +12,38 @@ use crate::{global, program};
 pub(super) struct Zfs;
 
 fn zfs(words: &[&str]) -> Result<String> {
-    program::run("zfs", words)
+    program::run_with("zfs", words, program::PLAIN)
 }
 
 fn exists(dataset: &str) -> Result<bool> {
-    super::is_there(zfs(&["get", "-H", "-o", "name", "type", dataset]), &["does not exist"])
+    let ask = |dataset: &str| zfs(&["get", "-H", "-o", "name", "type", dataset]);
+    let is_there = super::is_there(ask(dataset), &["does not exist"])?;
+    if !is_there {
+        // In a pool that is not imported it may be all the same.
+        ask(dataset.split('/').next().unwrap_or(dataset))?;
+    }
+    Ok(is_there)
+}
+
+/// Of a snapshot that was made for a clone: its name.
+const CLONE: &str = "lxc:clone";
+
+/// Makes the snapshot that a clone is of. One that is there was left by somebody who was killed before it was cloned, if
+/// it says so and has no clones.
+fn snapshot_for(origin: &str, clone: &str) -> Result<()> {
+    let property = format!("{CLONE}={clone}");
+    let make = || zfs(&["snapshot", "-r", "-o", &property, origin]).map(drop);
+    make().or_else(|e| {
+        let value = |name: &str| zfs(&["get", "-H", "-o", "value", name, origin]);
+        let is_left = e.to_string().contains("already exists")
+            && value(CLONE)?.trim() == clone
+            && matches!(value("clones")?.trim(), "" | "-");
+        if !is_left {
+            return Err(e);
+        }
+        zfs(&["destroy", "-r", origin])?;
+        make()
+    })
 }
 
 /// Makes a dataset by a verb and its words, and those above it where they are missing. Asked to do that by itself, the
@@ -86,7 +113,7 @@ impl Backend for Zfs {
     fn snapshot(&self, source: &Storage, new: &Storage, target: &Target<'_>) -> Result<()> {
         let (Storage::Zfs(from), Storage::Zfs(to)) = (source, new) else { return Err(wrong_kind(new)) };
         let origin = format!("{from}@{}", last(to));
-        zfs(&["snapshot", "-r", &origin])?;
+        snapshot_for(&origin, to)?;
         make(&["clone", "-o", "canmount=noauto", "-o", &mount_point(target), &origin], to)
             .inspect_err(|_| drop(zfs(&["destroy", "-r", &origin])))
     }
