@@ -369,3 +369,28 @@ fn a_monitor_that_comes_later() {
         eventually("the end is shown", || watch.stdout_so_far().contains("[STOPPED]"));
     }
 }
+
+/// What is written down by a command in one directory is right for those in others.
+#[test]
+fn a_relative_directory_of_containers() {
+    needs!(root, ours, program "busybox");
+    let dir = Lxcpath::new();
+    let here = |command: &str, words: &[&str]| {
+        let mut ours = Suite::ours().command(command);
+        ours.args(["-P", "."]).args(words).current_dir(dir.path());
+        lxc_testkit::Running::spawn(ours).wait().exits(0)
+    };
+    here("lxc-create", &["-n", "base", "-f", "/dev/null", "-t", "busybox"]);
+    here("lxc-copy", &["-n", "base", "-s", "-N", "clone"]);
+    here("lxc-copy", &["-n", "clone", "-R", "-N", "renamed"]);
+    here("lxc-snapshot", &["-n", "renamed"]);
+    let text = std::fs::read_to_string(dir.join("renamed/config")).unwrap();
+    assert!(text.contains(&format!(":{}/renamed/overlay/delta", dir.arg())), "{text}");
+    let clones = std::fs::read_to_string(dir.join("base/lxc_snapshots")).unwrap();
+    assert_eq!(clones, format!("{}\nrenamed\n", dir.arg()));
+    destroy(&dir, "base").exits(1);
+    here("lxc-snapshot", &["-n", "renamed", "-d", "snap0"]);
+    destroy(&dir, "renamed").ok();
+    here("lxc-destroy", &["-n", "base"]);
+    assert_eq!(dir.listing(), [] as [&str; 0]);
+}

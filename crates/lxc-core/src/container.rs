@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use lxc_config::Config;
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan;
 use crate::protocol::Client;
 use crate::source::Files;
 use crate::state::State;
+use crate::{paths, plan};
 
 /// A container, defined or not. Handles share nothing: each has its own configuration in memory,
 /// and the running container is asked through its monitor.
@@ -126,14 +126,14 @@ impl Container {
         &self.lxcpath
     }
 
-    /// Its lxcpath and name.
+    /// Its lxcpath, from wherever it is looked at, and its name.
     pub fn place(&self) -> (PathBuf, String) {
-        (self.lxcpath.clone(), self.name.clone())
+        (paths::absolute(&self.lxcpath), self.name.clone())
     }
 
-    /// Its own directory.
+    /// Its own directory. What is written down of it is found from everywhere.
     pub fn directory(&self) -> PathBuf {
-        self.lxcpath.join(&self.name)
+        paths::absolute(&self.lxcpath).join(&self.name)
     }
 
     /// Its configuration file, whether it exists or not.

@@ -27,7 +27,7 @@ pub fn lock_container(lxcpath: &Path, name: &str) -> Result<Lock> {
     })?;
     let mut dir = run.join("lxc/lock").into_os_string();
     dir.push("/");
-    dir.push(lxcpath.as_os_str());
+    dir.push(paths::absolute(lxcpath));
     let dir = std::path::PathBuf::from(dir);
     std::fs::create_dir_all(&dir).doing(|| format!("create {}", dir.display()))?;
     let path = dir.join(format!(".{name}"));

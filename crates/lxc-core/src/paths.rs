@@ -22,6 +22,13 @@ pub fn built_in_lxcpath() -> PathBuf {
     Path::new(LOCALSTATEDIR).join("lib/lxc")
 }
 
+/// A path that means the same from every directory.
+pub fn absolute(path: &Path) -> PathBuf {
+    // As it is written, otherwise: others may compare it.
+    let made = if path.is_absolute() { None } else { std::path::absolute(path).ok() };
+    made.unwrap_or_else(|| path.to_path_buf())
+}
+
 /// Directory of the default log files of root.
 pub fn log_dir() -> PathBuf {
     Path::new(LOCALSTATEDIR).join("log/lxc")

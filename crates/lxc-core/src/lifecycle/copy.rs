@@ -231,7 +231,7 @@ impl Container {
 
     /// Which kind of storage the copy gets, and how.
     fn way(&self, source: &Storage, making: &Making, options: &CopyOptions<'_>) -> Result<Way> {
-        let same_place = making.place.0 == self.lxcpath();
+        let same_place = making.place.0 == self.place().0;
         let mut snapshot = options.snapshot;
         if options.kind.is_none_or(|k| k == StorageKind::Btrfs)
             && let Storage::Btrfs(path) = source

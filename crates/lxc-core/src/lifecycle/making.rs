@@ -10,6 +10,7 @@ use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::files;
 use crate::lock::{self, Creation, Partial, Record};
+use crate::paths;
 use crate::plan::{Identity, Storage, Subordinate};
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::dependents::Place;
@@ -30,7 +31,8 @@ pub(super) struct Making {
 impl Making {
     /// Makes the directory, after it has removed what is left of one that was interrupted.
     pub(super) fn begin(lxcpath: &Path, name: &str, identity: Identity) -> Result<Making> {
-        let place = (lxcpath.to_path_buf(), name.to_string());
+        let lxcpath = &paths::absolute(lxcpath);
+        let place = (lxcpath.clone(), name.to_string());
         let directory = lxcpath.join(name);
         let made_lxcpath = !lxcpath.exists();
         std::fs::create_dir_all(lxcpath).doing(|| format!("create {}", lxcpath.display()))?;

@@ -52,7 +52,7 @@ const TIME: &str = "ts";
 impl Container {
     /// Where its snapshots are: in its directory; where old versions have put some, there.
     pub fn snapshots_path(&self) -> PathBuf {
-        let mut old = self.lxcpath().as_os_str().to_owned();
+        let mut old = self.place().0.into_os_string();
         old.push("snaps");
         let old = Path::new(&old);
         if old.is_dir() { old.join(self.name()) } else { self.directory().join(owned::SNAPSHOTS) }
@@ -283,7 +283,7 @@ impl Container {
 
     /// Where the new state of a container is made that is restored in place.
     fn staging(&self) -> PathBuf {
-        self.lxcpath().join(format!(".{}{RESTORED}", self.name()))
+        self.place().0.join(format!(".{}{RESTORED}", self.name()))
     }
 
     /// The new state is made in a directory of its own, which then changes places with the old one: both at once.
@@ -313,7 +313,7 @@ impl Container {
         let identity = identity_of(self);
         if lock::creation(&staging)? == lock::Creation::Incomplete {
             // It had not come to the exchange.
-            let place = (self.lxcpath().to_path_buf(), staged_name);
+            let place = (self.place().0, staged_name);
             let removal = Removal::of_incomplete(&place)?;
             return with_ids_of(&identity, || removal.run());
         }
@@ -335,7 +335,7 @@ impl Container {
                 Err(e) => return Err(e).doing(|| format!("move {} to {}", from.display(), to.display())),
             }
         }
-        let place = (self.lxcpath().to_path_buf(), staged_name);
+        let place = (self.place().0, staged_name);
         // Its own configuration names the paths of the container as they were, which are those of the new one now: only
         // what is elsewhere goes by it.
         let mut old = Container::without_config(&place.1, &place.0)?;
