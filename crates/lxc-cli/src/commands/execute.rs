@@ -66,6 +66,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         pidfile: None,
         close_all_fds: daemonize,
         last_kept_fd: last_kept_fd(),
+        caller_ends: true,
     };
     match container.start(options) {
         Ok(Started::Daemon) => Ok(0),

@@ -113,6 +113,7 @@ fn attempt(
         pidfile: None,
         close_all_fds: true,
         last_kept_fd: 2,
+        caller_ends: false,
     };
     let result = container.start(options);
     drop(throw_away);

@@ -74,6 +74,7 @@ pub fn options(foreground: bool) -> StartOptions {
         pidfile: None,
         close_all_fds: !foreground,
         last_kept_fd: last_kept_fd(),
+        caller_ends: true,
     }
 }
 
@@ -135,6 +136,7 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         pidfile: context.get("pidfile").map(absolute),
         close_all_fds: daemonize || context.has("close-all-fds"),
         last_kept_fd: last_kept_fd(),
+        caller_ends: true,
     };
     if dry {
         return dry_run(&container, options);

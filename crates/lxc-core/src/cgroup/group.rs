@@ -1,6 +1,6 @@
 //! The cgroups of one container or monitor, one in each hierarchy.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
@@ -145,6 +145,15 @@ impl GroupSet {
             }
         }
         Ok(())
+    }
+
+    /// Descriptors of their directories.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.groups
+            .iter()
+            .flat_map(|group| [Some(&group.limit_dir), group.inner_dir.as_ref()])
+            .flatten()
+            .map(AsRawFd::as_raw_fd)
     }
 
     /// The v2 cgroup that a child can be born in.

@@ -1,6 +1,6 @@
 //! Which hierarchies the host has and where containers go in them (spec: cgroups, section 1).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use lxc_sys::Errno;
@@ -56,6 +56,11 @@ impl Layout {
     /// Whether the host has cgroup v2 alone.
     pub fn is_unified(&self) -> bool {
         self.kind == CgroupLayoutNumber::Unified
+    }
+
+    /// Descriptors of the base cgroups.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.hierarchies.iter().map(|hierarchy| hierarchy.base_dir.as_raw_fd())
     }
 
     /// Whether any v1 hierarchy is used.

@@ -1,7 +1,7 @@
 //! From the process of a command to a monitor of its own.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use lxc_config::Config;
@@ -22,7 +22,10 @@ use crate::spawn::ahead;
 /// The cgroups of a monitor, which the calling process has joined as far as it can cheaply: all v1
 /// hierarchies. The v2 one is left to [`clone3`].
 pub fn make_monitor_groups(plan: &Plan, only: Option<&str>) -> Result<(Layout, GroupSet)> {
-    let layout = layout::detect_in(own_scope(plan), plan.cgroups.relative, only)?;
+    make_groups_in(layout::detect_in(own_scope(plan), plan.cgroups.relative, only)?, plan)
+}
+
+fn make_groups_in(layout: Layout, plan: &Plan) -> Result<(Layout, GroupSet)> {
     if layout.hierarchies.is_empty() {
         ::log::warn!(
             "no cgroup here is writable for this user: the container runs in the caller's, without limits"
@@ -71,6 +74,13 @@ pub fn start(
     cgroup_use: Option<&str>,
 ) -> std::result::Result<(), StartFailure> {
     let early = |error| StartFailure { error, trace: String::new() };
+    if plan.options.caller_ends && !scope::is_wanted() {
+        let layout = layout::detect_in(None, plan.cgroups.relative, cgroup_use).map_err(early)?;
+        // Cgroups of v1 the calling process would have to join, and leave again.
+        if layout.is_unified() {
+            return start_as_child(plan, config, listener, layout);
+        }
+    }
     let (reader, report) = report_pair().map_err(early)?;
     match fork().doing(|| "fork the monitor").map_err(early)? {
         Fork::Child(alone) => {
@@ -91,6 +101,49 @@ fn wait(transient: rustix::process::Pid, reader: ReportReader) -> std::result::R
     result
 }
 
+/// The same with a monitor that is a child of the calling process, until that ends.
+fn start_as_child(
+    plan: Box<Plan>,
+    config: &Config,
+    listener: OwnedFd,
+    layout: Layout,
+) -> std::result::Result<(), StartFailure> {
+    log::start_ring();
+    let failed = |error: Error| StartFailure { error, trace: log::take_ring().concat() };
+    let (reader, report) = report_pair().map_err(failed)?;
+    let (layout, groups) = make_groups_in(layout, &plan).map_err(failed)?;
+    let (maker, network) = ahead::pair(&plan).unzip();
+    let cloned = SingleThreaded::check()
+        .and_then(|alone| clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd)))
+        .doing(|| "clone the monitor");
+    match cloned {
+        Ok(Cloned::Parent(..)) => {
+            drop((listener, report, groups, network));
+            if let Some(maker) = maker {
+                maker.make();
+            }
+            reader.wait()
+        }
+        Ok(Cloned::Child(_)) => {
+            drop((maker, reader));
+            let mut keep: Vec<RawFd> = groups.descriptors().chain(layout.descriptors()).collect();
+            keep.extend(network.as_ref().map(|network| network.fd().as_raw_fd()));
+            if let Err(e) = detach(&plan, &listener, &report, keep) {
+                leave_and_remove(&layout, &groups, &plan);
+                report.failed(&e, &log::take_ring());
+                exit_now(1);
+            }
+            let report = Some(report);
+            let config = Cow::Borrowed(config);
+            exit_now(monitor(Begin { plan, config, listener, layout, groups, network, report }))
+        }
+        Err(e) => {
+            groups.remove(&layout);
+            Err(failed(e))
+        }
+    }
+}
+
 /// The process between: it makes the monitor's cgroups, so that the monitor is born in them.
 fn transient(
     alone: SingleThreaded,
@@ -101,7 +154,7 @@ fn transient(
     cgroup_use: Option<&str>,
 ) -> i32 {
     log::start_ring();
-    if let Err(e) = detach(&plan, &listener, &report) {
+    if let Err(e) = detach(&plan, &listener, &report, Vec::new()) {
         report.failed(&e, &log::take_ring());
         return 1;
     }
@@ -144,10 +197,10 @@ fn transient(
     }
 }
 
-/// Leaves the caller's directory, descriptors and terminal.
-fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd) -> Result<()> {
+/// Leaves the caller's directory, descriptors but those to keep, and terminal.
+fn detach(plan: &Plan, listener: &OwnedFd, report: &ReportEnd, mut keep: Vec<RawFd>) -> Result<()> {
     rustix::process::chdir("/").doing(|| "change to /")?;
-    let mut keep = vec![listener.as_raw_fd(), report.fd().as_raw_fd()];
+    keep.extend([listener.as_raw_fd(), report.fd().as_raw_fd()]);
     keep.extend(log::descriptors());
     process::close_all_but(keep, plan.options.last_kept_fd).doing(|| "close descriptors")?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())

@@ -48,6 +48,9 @@ pub struct StartOptions {
     pub close_all_fds: bool,
     /// Highest descriptor to pass to init (LISTEN_FDS); 2 for none.
     pub last_kept_fd: u32,
+    /// The calling process ends when the container runs: a daemon may be its child, and it may be left in another network
+    /// namespace. That saves a process between.
+    pub caller_ends: bool,
 }
 
 impl StartOptions {

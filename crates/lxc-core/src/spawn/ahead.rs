@@ -1,8 +1,8 @@
 //! A network namespace made ahead. The kernel takes as long for one as for the rest of a new container's
-//! process, so the transient process of a start, which has nothing else left to do, makes it while the monitor
+//! process, so the process that has made the monitor, which has nothing else left to do, makes it while that
 //! prepares the child. Whoever finds none makes its own.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lxc_config::NamespaceKind;
 use lxc_sys::{process, socket};
@@ -44,6 +44,11 @@ impl Maker {
 }
 
 impl Ahead {
+    /// Its descriptor, which a daemon must not close.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Waits for the namespace. Nothing, when it could not be made.
     pub fn take(self) -> Option<OwnedFd> {
         let message = socket::receive(self.0.as_fd(), &mut [0; 1], RecvFlags::empty()).ok()?;
