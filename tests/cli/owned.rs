@@ -93,7 +93,8 @@ fn a_restore_replaces_nothing_of_others() {
         };
         by_link(&[]);
         by_link(&["-r", "snap0"]);
-        let is_there = ["rootdev", "overlay/delta"].iter().any(|file| dir.join(&name).join(file).exists());
+        let is_there =
+            ["rootdev", "rootfs/bin/busybox"].iter().any(|file| dir.join(&name).join(file).exists());
         assert!(is_there && is_whole(&dir, &name), "{create:?}");
         dir.run(&ours, "lxc-snapshot", &name, &["-d", "snap0"]).ok();
         destroy(&dir, &name).ok();
@@ -107,6 +108,63 @@ fn a_restore_replaces_nothing_of_others() {
     assert!(refused.stderr.contains("is a symbolic link"), "{refused}");
     dir.start(&ours, &moved);
     dir.kill(&ours, &moved);
+}
+
+/// A snapshot holds a root file system and a configuration. What else is in the directory stays with the container.
+#[test]
+fn what_lies_beside_survives_a_restore() {
+    needs!(root, ours);
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let name = dir.name("beside");
+    let own = dir.join(&name);
+    lxc_testkit::container::busybox_rootfs(&own.join("rootfs"));
+    std::fs::create_dir_all(own.join("hooks")).unwrap();
+    std::fs::create_dir_all(own.join("data/deep")).unwrap();
+    std::fs::write(own.join("data/deep/file"), "precious\n").unwrap();
+    std::fs::write(own.join("more.conf"), "lxc.environment = FROM=include\n").unwrap();
+    for hook in ["up", "old"] {
+        std::fs::write(own.join("hooks").join(hook), "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(own.join("hooks").join(hook), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let here = own.display();
+    std::fs::write(
+        own.join("config"),
+        format!(
+            "lxc.rootfs.path = dir:{here}/rootfs\nlxc.net.0.type = empty\nlxc.apparmor.profile = unconfined\n\
+             lxc.init.cmd = /sbin/quick\nlxc.signal.halt = SIGUSR1\nlxc.include = {here}/more.conf\n\
+             lxc.hook.pre-start = {here}/hooks/up\nlxc.mount.entry = {here}/data mnt none bind 0 0\n"
+        ),
+    )
+    .unwrap();
+    dir.run(&ours, "lxc-snapshot", &name, &[]).ok();
+    std::fs::write(own.join("rootfs/etc/later"), "").unwrap();
+    dir.run(&ours, "lxc-snapshot", &name, &["-r", "snap0"]).ok();
+    assert!(!own.join("rootfs/etc/later").exists() && own.join("hooks/old").exists());
+    dir.start(&ours, &name);
+    assert_eq!(dir.sh(&ours, &name, "cat /mnt/deep/file"), "precious\n");
+    dir.kill(&ours, &name);
+    assert!(dir.run(&ours, "lxc-snapshot", &name, &["-L"]).ok().contains("snap0"));
+    assert_eq!(dir.listing(), [name.as_str()]);
+    // A file that cannot be removed keeps nobody from using the new state.
+    let stuck = own.join("rootfs/etc/stuck");
+    std::fs::write(&stuck, "").unwrap();
+    let change = |what: &str, file: &Path| {
+        let status = std::process::Command::new("chattr").arg(what).arg(file).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !change("+i", &stuck) {
+        return;
+    }
+    let restored = dir.run(&ours, "lxc-snapshot", &name, &["-r", "snap0"]);
+    let left = dir.join(&format!(".{name}.restore.new/rootfs/etc/stuck"));
+    assert!(change("-i", &left), "{restored}");
+    restored.exits(0);
+    assert!(!stuck.exists());
+    dir.start(&ours, &name);
+    dir.kill(&ours, &name);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    ours.run("lxc", &["gc", "-P", dir.arg(), "--kind", "directory"]).exits(0);
+    assert!(!left.exists());
 }
 
 /// A table in the root file system that the container has made a link is that of the container, not of the host.

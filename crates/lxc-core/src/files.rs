@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation};
+use lxc_sys::Errno;
+use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags};
 
 use crate::error::{Doing, Error, Result};
 
@@ -72,6 +73,18 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write().doing(what).inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })
+}
+
+/// Gives a directory another name, which none has that has something in it.
+///
+/// # Errors
+/// One has it, or what rename(2) says.
+pub fn rename_new(from: &Path, to: &Path) -> lxc_sys::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot (NFS, ZFS before 2.2): rename(2) takes the place of empty directories alone.
+        Err(Errno::INVAL) => rustix::fs::rename(from, to),
+        renamed => renamed,
+    }
 }
 
 /// Writes a file to disk, or the names that are in a directory.

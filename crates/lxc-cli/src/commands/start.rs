@@ -74,7 +74,7 @@ pub fn options(foreground: bool) -> StartOptions {
         pidfile: None,
         close_all_fds: !foreground,
         last_kept_fd: last_kept_fd(),
-        caller_ends: true,
+        caller_ends: false,
     }
 }
 

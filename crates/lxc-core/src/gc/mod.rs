@@ -24,6 +24,8 @@ use crate::lock::{self, Creation};
 use crate::lsm::apparmor;
 use crate::monitor::states::monitord_fifo;
 use crate::network::{openvswitch, service};
+use crate::plan::Identity;
+use crate::spawn::isolated::with_ids_of;
 use crate::storage::remove_directory;
 use devices::Veth;
 
@@ -134,7 +136,9 @@ impl Leftover {
             }
             Thing::Change { lxcpath, name } => Container::open(name, lxcpath)?.recover(),
             Thing::Creation { lxcpath, name } => Container::open(name, lxcpath)?.remove_incomplete(),
-            Thing::Nameless(path) if is_abandoned(path) => remove_directory(path, true),
+            Thing::Nameless(path) if is_abandoned(path) => {
+                with_ids_of(&Identity::of_caller(), || remove_directory(path, true))
+            }
             Thing::Nameless(_) => Ok(()),
             Thing::ThrowAway(path) => throwaway::remove(path),
             Thing::Fifo(path) if is_unread(path) => {

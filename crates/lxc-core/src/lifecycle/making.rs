@@ -4,7 +4,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use lxc_sys::Errno;
-use rustix::fs::{CWD, RenameFlags};
 
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
@@ -180,9 +179,7 @@ fn make_directory(directory: &Path, record: Record) -> Result<Partial> {
     // Whatever the caller's mask says.
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o770)).doing(what)?;
     let partial = lock::begin_creation(&new, record)?;
-    rustix::fs::renameat_with(CWD, &new, CWD, directory, RenameFlags::NOREPLACE)
-        .doing(what)
-        .inspect_err(|_| drop(remove_directory(&new, true)))?;
+    files::rename_new(&new, directory).doing(what).inspect_err(|_| drop(remove_directory(&new, true)))?;
     Ok(partial.moved_to(directory))
 }
 

@@ -15,6 +15,7 @@ pub mod items;
 pub(crate) mod making;
 mod networks;
 pub mod rename;
+mod restore;
 mod rewrite;
 pub mod snapshot;
 pub mod start;

@@ -6,8 +6,6 @@
 
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags};
-
 use super::copy::{Told, open_root, run_clone_hooks, set_hostname};
 use super::making::{identity_of, refuse_reserved};
 use super::rewrite::{self, Change};
@@ -49,7 +47,7 @@ impl Container {
         crate::files::replace(&waiting, &text, 0o640)?;
         let (from, to) = (self.directory(), new.directory());
         let rename = |from: &Path, to: &Path| {
-            rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+            crate::files::rename_new(from, to)
                 .doing(|| format!("rename {} to {}", from.display(), to.display()))
         };
         // At any instant those that it builds on know one of its names.

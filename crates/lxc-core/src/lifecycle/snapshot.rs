@@ -2,16 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use lxc_sys::Errno;
-use rustix::fs::{CWD, RenameFlags};
-
 use super::copy::CopyOptions;
-use super::making::{RESTORED, UNNAMED, identity_of};
+use super::making::{UNNAMED, identity_of};
 use crate::container::Container;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock;
-use crate::plan::{Storage, StorageKind};
-use crate::source::Files;
+use crate::plan::Storage;
 use crate::spawn::isolated::with_ids_of;
 use crate::storage::copy::Progress;
 use crate::storage::owned::{self, Removal};
@@ -232,127 +228,5 @@ impl Container {
             Container::open(&name, &lxcpath)?.destroy().doing(|| format!("destroy clone {name}"))?;
         }
         Ok(())
-    }
-
-    /// Makes a container of a snapshot; under its own name the container becomes what it was, and keeps its snapshots.
-    ///
-    /// # Errors
-    /// Why not; the container is as it was.
-    pub fn restore(&self, snapshot: &str, name: Option<&str>, progress: Option<Progress<'_>>) -> Result<()> {
-        let name = name.unwrap_or(self.name());
-        let source = self.open_snapshot(snapshot)?;
-        let in_place = name == self.name();
-        let storage =
-            Storage::of(&self.config.values)?.ok_or_else(|| Error::invalid("No rootfs specified"))?;
-        if in_place {
-            self.check_source(false)?;
-            owned::check_removable(&self.place(), Some(&storage))?;
-            // What builds on layers builds on the lower ones, which stay.
-            let changes = !matches!(storage, Storage::Overlay { .. });
-            if changes && dependents::builders(&self.directory())?.is_none_or(|clones| !clones.is_empty()) {
-                return Err(Error::invalid(format!(
-                    "{} has clones: they build on what it is now",
-                    self.name()
-                )));
-            }
-        }
-        let kind = storage.kind();
-        if in_place && kind == StorageKind::Zfs {
-            return Err(Error::unsupported(format!(
-                "{storage}: its snapshots build on it; it cannot be replaced by one of them"
-            ))
-            .with_hint("restore it under another name"));
-        }
-        let options = CopyOptions {
-            name: Some(name.to_string()),
-            lxcpath: Some(self.lxcpath().to_path_buf()),
-            snapshot: storage::can_snapshot_kind(kind),
-            kind: Some(kind),
-            keep_addresses: in_place,
-            storage: storage::backend(kind).like(&storage),
-            progress,
-            ..CopyOptions::default()
-        };
-        if !in_place {
-            return source.copy(&options).map(drop);
-        }
-        let _lock = lock::lock_container(self.lxcpath(), self.name())?;
-        self.finish_restore()?;
-        self.replace_by(&source, &options)
-    }
-
-    /// Where the new state of a container is made that is restored in place.
-    fn staging(&self) -> PathBuf {
-        self.place().0.join(format!(".{}{RESTORED}", self.name()))
-    }
-
-    /// The new state is made in a directory of its own, which then changes places with the old one: both at once.
-    fn replace_by(&self, source: &Container, options: &CopyOptions<'_>) -> Result<()> {
-        let staging = self.staging();
-        let staged_name = staging.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let staged = CopyOptions { name: Some(staged_name), ..options.clone() };
-        source.copy_as(&staged, self.name(), &|_: &mut Container| Ok(()))?;
-        let (old, new) = (self.directory(), &staging);
-        // The copy may have taken a while; what was made is removed by whoever ends the restore.
-        self.refuse_running().or_else(|e| self.finish_restore().and(Err(e)))?;
-        let swap = || rustix::fs::renameat_with(CWD, new, CWD, &old, RenameFlags::EXCHANGE);
-        if let Err(e) = swap().doing(|| format!("exchange {} and {}", new.display(), old.display())) {
-            return self.finish_restore().and(Err(e));
-        }
-        crate::files::sync(self.lxcpath())?;
-        self.finish_restore()
-    }
-
-    /// Ends what a restore that was killed has left: the old state, whose snapshots belong to the new one.
-    pub(super) fn finish_restore(&self) -> Result<()> {
-        let staging = self.staging();
-        if !staging.exists() {
-            return Ok(());
-        }
-        let staged_name = staging.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let identity = identity_of(self);
-        if lock::creation(&staging)? == lock::Creation::Incomplete {
-            // It had not come to the exchange.
-            let place = (self.place().0, staged_name);
-            let removal = Removal::of_incomplete(&place)?;
-            return with_ids_of(&identity, || removal.run());
-        }
-        for name in [owned::SNAPSHOTS, dependents::DEPENDENTS] {
-            let (from, to) = (staging.join(name), self.directory().join(name));
-            if from.exists() && !to.exists() {
-                std::fs::rename(&from, &to)
-                    .doing(|| format!("move {} to {}", from.display(), to.display()))?;
-            }
-        }
-        let (from, to) = (staging.join("rootfs"), self.directory().join("rootfs"));
-        let lower =
-            |storage: &Storage| matches!(storage, Storage::Overlay { lower, .. } if lower.contains(&to));
-        if from.is_dir() && Storage::of(&self.config.values)?.as_ref().is_some_and(lower) {
-            // The lowest layer is the container's own, and is not changed by a restore. The other one is empty.
-            // Where both have not changed places yet it is the other way round.
-            match rustix::fs::rename(&from, &to) {
-                Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-                Err(e) => return Err(e).doing(|| format!("move {} to {}", from.display(), to.display())),
-            }
-        }
-        let place = (self.place().0, staged_name);
-        // Its own configuration names the paths of the container as they were, which are those of the new one now: only
-        // what is elsewhere goes by it.
-        let mut old = Container::without_config(&place.1, &place.0)?;
-        if old.config.load(&old.config_path(), &Files).is_ok() && old.config.values.rootfs.managed {
-            // What is there now, by whatever name its directory is called.
-            let now = Storage::of(&Container::open(self.name(), self.lxcpath())?.config.values)?;
-            let is_now = |s: &Storage| now.as_ref().is_some_and(|now| owned::is_same(now, s));
-            let before = Storage::of(&old.config.values).ok().flatten();
-            let elsewhere = before.filter(|s| !owned::is_within(s, &self.directory()) && !is_now(s));
-            if let Some(before) = elsewhere {
-                let removed = owned::refuse_foreign(&self.place(), &before).and_then(|()| {
-                    with_ids_of(&identity, || storage::backend(before.kind()).destroy(&before))
-                });
-                // The container is the new one already, and is to be used.
-                removed.unwrap_or_else(|e| log::warn!("what {} was made of is left: {e}", self.name()));
-            }
-        }
-        with_ids_of(&identity, || storage::remove_directory(&staging, true))
     }
 }

@@ -74,7 +74,8 @@ pub fn start(
     cgroup_use: Option<&str>,
 ) -> std::result::Result<(), StartFailure> {
     let early = |error| StartFailure { error, trace: String::new() };
-    if plan.options.caller_ends && !scope::is_wanted() {
+    // A thread of the caller's may be about to end: then it goes the other way.
+    if plan.options.caller_ends && !scope::is_wanted() && SingleThreaded::check().is_ok() {
         let layout = layout::detect_in(None, plan.cgroups.relative, cgroup_use).map_err(early)?;
         // Cgroups of v1 the calling process would have to join, and leave again.
         if layout.is_unified() {

@@ -453,7 +453,7 @@ impl Monitor<'_> {
         }
         if self.plan.values.ephemeral
             && let Err(e) = {
-                let place = (self.plan.lxcpath.clone(), self.plan.name.clone());
+                let place = (self.plan.home.clone(), self.plan.name.clone());
                 let rootfs = self.plan.rootfs.as_ref().filter(|_| self.plan.values.rootfs.managed);
                 let storage = rootfs.map(|rootfs| &rootfs.storage);
                 // Nobody makes a clone of it meanwhile.

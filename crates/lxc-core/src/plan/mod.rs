@@ -68,6 +68,8 @@ pub struct Plan {
     pub name: String,
     /// Directory of containers, as the caller wrote it.
     pub lxcpath: PathBuf,
+    /// Directory of containers, from wherever it is looked at: the monitor works in another directory.
+    pub home: PathBuf,
     /// The configuration file, for hooks.
     pub config_file: Option<PathBuf>,
     /// How it is started.
@@ -132,6 +134,7 @@ impl Plan {
             Ok(Plan {
                 name: name.to_string(),
                 lxcpath: lxcpath.to_path_buf(),
+                home: crate::paths::absolute(lxcpath),
                 config_file: config.file().map(Path::to_path_buf),
                 command,
                 by_user: !host.is_root(),

@@ -6,10 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lxc_config::NamespaceKind;
 use lxc_sys::{process, socket};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{RecvFlags, SocketType};
 
 use crate::plan::{Plan, namespaces};
+
+/// How long a namespace is waited for: a hundred times what it takes.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The end that makes the namespace.
 #[derive(Debug)]
@@ -49,8 +53,12 @@ impl Ahead {
         self.0.as_fd()
     }
 
-    /// Waits for the namespace. Nothing, when it could not be made.
+    /// Waits for the namespace. Nothing, when it could not be made, or whoever makes it has been stopped.
     pub fn take(self) -> Option<OwnedFd> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        if rustix::event::poll(&mut fds, Some(&PATIENCE)) == Ok(0) {
+            return None;
+        }
         let message = socket::receive(self.0.as_fd(), &mut [0; 1], RecvFlags::empty()).ok()?;
         message.fds.into_iter().next()
     }

@@ -25,7 +25,7 @@ fn places(storage: &Storage) -> Vec<PathBuf> {
 }
 
 /// Where something is, by whatever links its directory is reached. What is there may be a link itself.
-fn place_of(path: &Path) -> PathBuf {
+pub fn place_of(path: &Path) -> PathBuf {
     let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
     parent.zip(path.file_name()).map_or_else(|| path.to_path_buf(), |(parent, name)| parent.join(name))
 }
@@ -52,7 +52,7 @@ pub fn refuse_foreign(place: &Place, storage: &Storage) -> Result<()> {
     for path in places(storage).into_iter().filter(|path| !path.starts_with(&own) || *path == own) {
         let refuse = |why: String| {
             Error::invalid(format!("{storage} is not removed: {} {why}; nothing was removed", path.display()))
-                .with_hint("with lxc.rootfs.path left out of its configuration the container goes without it")
+                .with_hint(WITHOUT)
         };
         if path.is_symlink() {
             return Err(refuse("is a symbolic link".into()));
@@ -66,6 +66,9 @@ pub fn refuse_foreign(place: &Place, storage: &Storage) -> Result<()> {
     }
     Ok(())
 }
+
+/// What is left to do where storage stays, or is gone for good.
+const WITHOUT: &str = "with lxc.rootfs.path left out of its configuration the container goes without it";
 
 /// Whether a directory is that of a container: of the files that are called so it has the one that LXC reads.
 fn is_container(directory: &Path) -> bool {
@@ -91,7 +94,10 @@ pub fn check_removable(place: &Place, storage: Option<&Storage>) -> Result<()> {
         }
     }
     // Whoever has it may not answer.
-    storage.map_or(Ok(false), |storage| backend(storage.kind()).exists(storage)).map(drop)
+    storage
+        .map_or(Ok(false), |storage| backend(storage.kind()).exists(storage))
+        .map(drop)
+        .map_err(|e| e.with_hint(WITHOUT))
 }
 
 /// Refuses a container that others build on.
@@ -177,7 +183,12 @@ impl Removal {
     pub fn run(&self) -> Result<()> {
         if let Some(storage) = self.storage.as_ref().filter(|s| !is_within(s, &self.directory)) {
             let backend = backend(storage.kind());
-            backend.destroy(storage).inspect_err(|_| {
+            let remains = || {
+                let mark = self.directory.join(lock::PARTIAL);
+                format!("if it is gone for good, take its line out of {}", mark.display())
+            };
+            let hint = |e: Error| if self.was_complete { e } else { e.with_hint(remains()) };
+            backend.destroy(storage).map_err(hint).inspect_err(|_| {
                 let is_whole = storage.needs_mounting() && !matches!(backend.exists(storage), Ok(false));
                 if let Some(mark) = self.mark.as_ref().filter(|_| self.was_complete && is_whole)
                     && let Err(e) = mark.complete()
