@@ -156,7 +156,7 @@ fn what_lies_beside_survives_a_restore() {
         return;
     }
     let restored = dir.run(&ours, "lxc-snapshot", &name, &["-r", "snap0"]);
-    let left = dir.join(&format!(".{name}.restore.new/rootfs/etc/stuck"));
+    let left = dir.join(&format!(".{name}.restore.0.new/rootfs/etc/stuck"));
     assert!(change("-i", &left), "{restored}");
     restored.exits(0);
     assert!(!stuck.exists());

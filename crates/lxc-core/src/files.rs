@@ -87,6 +87,19 @@ pub fn rename_new(from: &Path, to: &Path) -> lxc_sys::Result<()> {
     }
 }
 
+/// Removes a file; one that is gone already is no error.
+///
+/// # Errors
+/// It is still there.
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).doing(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file to disk, or the names that are in a directory.
 ///
 /// # Errors

@@ -98,7 +98,7 @@ impl Container {
         let staged_name = staging.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let staged = CopyOptions { name: Some(staged_name), ..options.clone() };
         // One that a kill has left would make the old state the new one.
-        remove_file(&directory.join(NEW))?;
+        files::remove(&directory.join(NEW))?;
         source.copy_as(&staged, self.name(), &|copy: &mut Container| {
             let mark = copy.directory().join(NEW);
             std::fs::write(&mark, "").doing(|| format!("write {}", mark.display()))
@@ -134,7 +134,7 @@ impl Container {
             return with_ids_of(&identity, || removal.run());
         }
         if !staging.join(NEW).exists() {
-            remove_file(&directory.join(NEW))?;
+            files::remove(&directory.join(NEW))?;
             let wanted = |below: &Path| {
                 let own = [owned::SNAPSHOTS, dependents::DEPENDENTS].map(Path::new);
                 is_beside(below) || own.contains(&below)
@@ -143,24 +143,18 @@ impl Container {
             self.carry_over_lower(&staging)?;
         }
         self.remove_elsewhere(&staging)?;
-        // Of a name by which nobody looks for a state of the container any more, only for what is to be removed.
-        let base = self.place().0.join(format!(".{}{RESTORED}{UNNAMED}", self.name()));
-        let removed = with_ids_of(&identity, || storage::remove_directory(&base, true)).and_then(|()| {
-            std::fs::rename(&staging, &base).doing(|| format!("rename {}", staging.display()))
-        });
-        match removed {
-            // What could not be removed then cannot be now.
-            Err(_) if base.exists() => {
-                let free =
-                    (1u32..).map(|n| base.with_extension(format!("{n}{UNNAMED}"))).find(|p| !p.exists());
-                let free = free.unwrap_or(base);
-                std::fs::rename(&staging, &free).doing(|| format!("rename {}", staging.display()))?;
-                log::warn!("what {} was made of is left in {}", self.name(), free.display());
-                return Ok(());
-            }
-            renamed => renamed?,
-        }
-        if let Err(e) = with_ids_of(&identity, || storage::remove_directory(&base, true)) {
+        self.set_aside(&staging)
+    }
+
+    /// Gives what is to be removed a name by which nobody looks for a state of the container any more, and removes it.
+    fn set_aside(&self, staging: &Path) -> Result<()> {
+        // What could not be removed before may be there.
+        let names = (0u32..).map(|n| format!(".{}{RESTORED}.{n}{UNNAMED}", self.name()));
+        let free = names.map(|name| self.place().0.join(name)).find(|path| path.symlink_metadata().is_err());
+        let aside = free.unwrap_or_else(|| staging.to_path_buf());
+        std::fs::rename(staging, &aside)
+            .doing(|| format!("rename {} to {}", staging.display(), aside.display()))?;
+        if let Err(e) = with_ids_of(&identity_of(self), || storage::remove_directory(&aside, true)) {
             // The container is what it is to be, and is used.
             log::warn!(
                 "what {} was made of is left: {e}: lxc gc removes it when that is mended",
@@ -226,13 +220,4 @@ fn carry_over(from: &Path, to: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<
         }
     }
     Ok(())
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).doing(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }

@@ -65,12 +65,7 @@ fn write(file: &Path, record: &Record) -> Result<()> {
     if !record.is_empty() {
         return files::replace(file, record.text().as_bytes(), 0o644);
     }
-    match std::fs::remove_file(file) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).doing(|| format!("remove {}", file.display()))
-        }
-        _ => Ok(()),
-    }
+    files::remove(file)
 }
 
 /// The containers that a container builds on.

@@ -47,7 +47,7 @@ impl Backend for Loop {
 
     fn destroy(&self, storage: &Storage) -> Result<()> {
         let Storage::Loop(image) = storage else { return Err(wrong_kind(storage)) };
-        remove_image(image)
+        crate::files::remove(image)
     }
 
     fn like(&self, storage: &Storage) -> Options {
@@ -96,14 +96,4 @@ fn make_image(path: &Path, size: u64) -> Result<()> {
     let what = || format!("create {}", path.display());
     let file = File::options().write(true).create_new(true).mode(0o600).open(path).doing(what)?;
     file.set_len(size).doing(what)
-}
-
-/// Removes a file with an image; one that is gone already is no error.
-pub(super) fn remove_image(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).doing(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }

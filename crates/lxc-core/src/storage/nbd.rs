@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::loop_image::remove_image;
 use super::{Backend, DEFAULT_SIZE, Mounted, Target, block, wrong_kind};
 use crate::error::{Error, Result};
 use crate::plan::Storage;
@@ -99,7 +98,7 @@ impl Backend for Nbd {
 
     fn destroy(&self, storage: &Storage) -> Result<()> {
         let Storage::Nbd { image, .. } = storage else { return Err(wrong_kind(storage)) };
-        remove_image(image)
+        crate::files::remove(image)
     }
 
     /// A new image that holds what changes against the source.
