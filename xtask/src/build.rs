@@ -104,6 +104,9 @@ fn flags(triple: &str) -> (String, OsString) {
     let variable = if std::env::var_os("RUSTFLAGS").is_some() { "RUSTFLAGS".into() } else { of_target };
     let mut flags = std::env::var_os(&variable).unwrap_or_default();
     flags.push(" -C target-feature=+crt-static");
+    if can_pack_relocations() {
+        flags.push(format!(" -C link-arg={PACKED}"));
+    }
     (variable, flags)
 }
 
@@ -126,14 +129,32 @@ pub fn replace_by_link(from: &Path, to: &Path) -> Result<()> {
 
 /// Asks the C compiler, which the Rust compiler links with.
 fn can_link_statically() -> bool {
-    let compiler = Command::new("cc")
-        .args(["-static-pie", "-fPIE", "-x", "c", "-", "-o", "/dev/null"])
+    links(&[]).is_some()
+}
+
+/// Whether relative relocations can be packed (DT_RELR): a tenth of the space, and a start that reads less. A C
+/// library that does not know them, which is older than glibc 2.36, links and then crashes.
+fn can_pack_relocations() -> bool {
+    let Some(program) = links(&[PACKED]) else { return false };
+    Command::new(&*program).status().is_ok_and(|status| status.success())
+}
+
+const PACKED: &str = "-Wl,-z,pack-relative-relocs";
+
+/// Links a static program with these options.
+fn links(options: &[&str]) -> Option<tempfile::TempPath> {
+    let program = tempfile::NamedTempFile::new().ok()?.into_temp_path();
+    let mut compiler = Command::new("cc")
+        .args(["-static-pie", "-fPIE", "-x", "c", "-", "-o"])
+        .arg(&program)
+        .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut compiler) = compiler else { return false };
-    // An error shows in the exit status.
-    let _ = compiler.stdin.take().map(|mut input| input.write_all(b"int main(void) { return 0; }\n"));
-    compiler.wait().is_ok_and(|status| status.success())
+        .spawn()
+        .ok()?;
+    // The status says whether it could be read. A pointer in data is what is relocated.
+    const TEXT: &[u8] = b"static int zero; int *volatile there = &zero; int main(void) { return *there; }\n";
+    let _ = compiler.stdin.take().map(|mut input| input.write_all(TEXT));
+    compiler.wait().is_ok_and(|status| status.success()).then_some(program)
 }

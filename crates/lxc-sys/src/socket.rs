@@ -79,6 +79,13 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> R
     Ok(message)
 }
 
+/// Waits for the next datagram or the end, and returns its length in bytes, 0 at the end. It is received afterwards.
+pub fn next_length(socket: BorrowedFd<'_>) -> Result<usize> {
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    let (_, length) = rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut [0u8; 0][..], flags))?;
+    Ok(length)
+}
+
 /// A pair of connected sockets, close-on-exec.
 pub fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)

@@ -142,7 +142,12 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         return dry_run(&container, options);
     }
     match container.start(options) {
-        Ok(Started::Daemon | Started::Ended(_)) => Ok(0),
+        Ok(Started::Daemon) => {
+            // The process ends, which frees all at once: to do it here first would copy what the monitor shares.
+            std::mem::forget(container);
+            Ok(0)
+        }
+        Ok(Started::Ended(_)) => Ok(0),
         Err(failure) if failure.error.kind() == Kind::AlreadyRunning => {
             context.error("Container is already running");
             Ok(0)

@@ -150,7 +150,7 @@ impl Container {
             listener,
             layout,
             groups,
-            network: None,
+            ahead: None,
             report: None,
         };
         supervise::run(begin).map_err(failed)

@@ -51,7 +51,7 @@ struct Monitor<'a> {
     signals: OwnedFd,
     mask_before: SignalSet,
     clients: Clients,
-    network: Option<Ahead>,
+    ahead: Option<Ahead>,
     /// The profile made for this container; it stays loaded over a reboot.
     profile: Option<Loaded>,
     /// What the root file system needs as long as it is mounted.
@@ -63,7 +63,7 @@ struct Monitor<'a> {
 /// # Errors
 /// The start failed; everything was taken down again and the report was sent.
 pub fn run(begin: Begin<'_>) -> Result<Exit> {
-    let Begin { plan, config, listener, layout, groups, network, report } = begin;
+    let Begin { plan, config, listener, layout, groups, ahead, report } = begin;
     let publisher = Publisher::new(&plan.lxcpath, &plan.name);
     let hooks = HookContext::new(&plan);
     let prepared = prepare(&plan);
@@ -86,7 +86,7 @@ pub fn run(begin: Begin<'_>) -> Result<Exit> {
         signals,
         mask_before,
         clients: Clients::default(),
-        network,
+        ahead,
         profile: None,
         connection: None,
     };
@@ -204,10 +204,13 @@ impl Monitor<'_> {
             clients,
         )
         .and_then(|mut running| {
-            running.set_state(State::Running);
             if let Some(report) = report.take() {
                 report.running();
+                // Somebody waits for this answer. What is left to do here nobody waits for: who asks for the state
+                // is answered when it is done.
+                std::thread::yield_now();
             }
+            running.set_state(State::Running);
             // The trace is of no use any more.
             log::drop_ring();
             process::release_free_memory();
@@ -292,7 +295,7 @@ impl Monitor<'_> {
         share: Vec<(NamespaceKind, OwnedFd)>,
         pin: &mut Option<OwnedFd>,
     ) -> Result<Spawned> {
-        let network = self.network.take();
+        let ahead = self.ahead.take();
         let rootfs = self.rootfs_tree()?;
         let (rootfs_tree, connection) = rootfs.map_or((None, None), |m| (Some(m.tree), m.connection));
         self.connection = connection;
@@ -313,7 +316,7 @@ impl Monitor<'_> {
             rootfs_tree,
             console,
             ttys,
-            network,
+            ahead,
             share,
             signal_mask: self.mask_before,
             monitor_pidfd: rustix::process::pidfd_open(own, PidfdFlags::empty()).doing(|| "open a pidfd")?,

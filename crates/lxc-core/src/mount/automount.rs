@@ -9,26 +9,28 @@ use crate::cgroup::{Layout, Version};
 use crate::error::{Doing, Error, Result};
 use crate::files::fd_path;
 use crate::rootfs::{Root, mount_on};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Prepares a mount point directly below the root: nothing of the image's own may cover it. On the
 /// host's own root the new mount covers the old, which is needed until then.
-fn fresh(root: &Root, dir: &str) -> Result<()> {
+fn fresh(root: &Root, dir: &str) -> Result<OwnedFd> {
     let target = root.make_dir(dir, 0o755)?;
     if root.path() == std::path::Path::new("/") {
-        return Ok(());
+        return Ok(target);
     }
-    // Fails where nothing is mounted, which is the common case.
-    let _ = rustix::mount::unmount(&*fd_path(target.as_fd()), UnmountFlags::DETACH);
-    Ok(())
+    match rustix::mount::unmount(&*fd_path(target.as_fd()), UnmountFlags::DETACH) {
+        Ok(()) => root.make_dir(dir, 0o755),
+        // Nothing is mounted there, which is the common case.
+        Err(_) => Ok(target),
+    }
 }
 
 /// Mounts /proc. `net_admin`: the container keeps CAP_NET_ADMIN, so /proc/sys/net stays writable.
 pub fn proc(root: &Root, kind: ProcMount, net_admin: bool) -> Result<()> {
-    fresh(root, "proc")?;
-    root.mount("proc", "proc", "proc", SAFE, "")?;
+    let target = fresh(root, "proc")?;
+    mount_on("proc", target.as_fd(), "proc", SAFE, "").doing(|| "mount proc on /proc")?;
     if kind == ProcMount::Rw {
         return Ok(());
     }
@@ -64,9 +66,10 @@ fn move_to(root: &Root, mount: std::os::fd::BorrowedFd<'_>, path: &str) -> Resul
 
 /// Mounts /sys.
 pub fn sys(root: &Root, kind: SysMount) -> Result<()> {
-    fresh(root, "sys")?;
+    let target = fresh(root, "sys")?;
     let mount = |flags: MountFlags| {
-        root.mount("sysfs", "sys", "sysfs", flags, "").map_err(|e| match e.errno() {
+        let mounted = mount_on("sysfs", target.as_fd(), "sysfs", flags, "");
+        mounted.doing(|| "mount sysfs on /sys").map_err(|e: Error| match e.errno() {
             Some(Errno::PERM) => e.with_hint(
                 "sysfs needs a network namespace that the container's user namespace owns, and a host \
                  sysfs that is not covered by other mounts",

@@ -9,5 +9,6 @@ pub mod isolated;
 pub mod parent;
 pub mod script;
 pub mod small_init;
+pub mod terminals;
 
 pub use parent::{Spawned, spawn};

@@ -488,28 +488,16 @@ pub fn start_host_hooks(parent: &mut Parent<'_>) -> Result<()> {
 
 /// Sorts what the child sent.
 pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
-    let mut pending: Option<OwnedFd> = None;
-    let spawned = &mut parent.spawned;
+    let (spawned, mut terminals) = (&mut parent.spawned, Vec::new());
     for (role, fd) in std::mem::take(&mut parent.received) {
         let kind = match role {
-            Role::Rootfs | Role::Entry | Role::NoEntry | Role::SeccompListener => continue,
+            Role::Rootfs | Role::Entry | Role::NoEntry | Role::SeccompListener | Role::Dev => continue,
             Role::Devpts => {
                 spawned.devpts = Some(fd);
                 continue;
             }
-            Role::ConsolePtx | Role::TtyPtx => {
-                pending = Some(fd);
-                continue;
-            }
-            Role::ConsolePty | Role::TtyPty => {
-                let ptx =
-                    pending.take().ok_or_else(|| Error::new(Kind::Failed, "half of a terminal came"))?;
-                let pair = Pty { ptx, pty: fd };
-                if role == Role::ConsolePty {
-                    spawned.console = Some(pair);
-                } else {
-                    spawned.ttys.push(pair);
-                }
+            Role::ConsolePtx | Role::TtyPtx | Role::ConsolePty | Role::TtyPty => {
+                terminals.push((role, fd));
                 continue;
             }
             Role::NetNamespace => NamespaceKind::Net,
@@ -518,6 +506,7 @@ pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
         };
         spawned.namespaces.push((kind, fd));
     }
+    (spawned.console, spawned.ttys) = channel::to_terminals(terminals.into_iter())?;
     spawned.namespaces.sort_by_key(|(kind, _)| *kind);
     Ok(())
 }
