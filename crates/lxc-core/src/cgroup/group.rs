@@ -55,7 +55,12 @@ impl GroupSet {
     pub fn create(layout: &Layout, name: &GroupName) -> Result<GroupSet> {
         for suffix in 0..=if name.exact { 0 } else { MAX_SUFFIX } {
             let path = if suffix == 0 { name.path.clone() } else { format!("{}-{suffix}", name.path) };
-            if let Some(groups) = GroupSet::try_create(layout, &path, name)? {
+            let mut made = GroupSet::try_create(layout, &path, name)?;
+            // Leftovers, mostly of a monitor that was killed, give way.
+            if made.is_none() && !name.exact && remove_abandoned(layout, &path) {
+                made = GroupSet::try_create(layout, &path, name)?;
+            }
+            if let Some(groups) = made {
                 return Ok(GroupSet { groups, inner: name.inner.clone() });
             }
         }
@@ -65,9 +70,6 @@ impl GroupSet {
 
     /// `None`: the name is taken in some hierarchy; what was made is removed again.
     fn try_create(layout: &Layout, path: &str, name: &GroupName) -> Result<Option<Vec<Group>>> {
-        if !name.exact {
-            remove_abandoned(layout, path);
-        }
         let mut made = GroupSet { groups: Vec::new(), inner: name.inner.clone() };
         for (index, hierarchy) in layout.hierarchies.iter().enumerate() {
             match create_one(hierarchy, path) {
@@ -326,9 +328,9 @@ pub fn is_abandoned(layout: &Layout, path: &str) -> bool {
     abandoned(layout, path).is_some()
 }
 
-/// Removes cgroups of a name that nobody uses. The locks are held until all are gone.
-pub fn remove_abandoned(layout: &Layout, path: &str) {
-    let Some((found, locks)) = abandoned(layout, path) else { return };
+/// Removes cgroups of a name that nobody uses; whether there were any. The locks are held until all are gone.
+pub fn remove_abandoned(layout: &Layout, path: &str) -> bool {
+    let Some((found, locks)) = abandoned(layout, path) else { return false };
     for hierarchy in found {
         log::info!("removing abandoned cgroup {path} in {}", hierarchy.mount.display());
         if let Err(e) = remove_tree(hierarchy, path) {
@@ -336,6 +338,7 @@ pub fn remove_abandoned(layout: &Layout, path: &str) {
         }
     }
     drop(locks);
+    true
 }
 
 fn is_empty(dir: &OwnedFd) -> bool {

@@ -150,7 +150,7 @@ impl Container {
             listener,
             layout,
             groups,
-            ahead: None,
+            network: None,
             report: None,
         };
         supervise::run(begin).map_err(failed)

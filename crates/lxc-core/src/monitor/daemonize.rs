@@ -113,15 +113,15 @@ fn start_as_child(
     let failed = |error: Error| StartFailure { error, trace: log::take_ring().concat() };
     let (reader, report) = report_pair().map_err(failed)?;
     let (layout, groups) = make_groups_in(layout, &plan).map_err(failed)?;
-    let (maker, ahead) = ahead::pair(&plan).unzip();
+    let (maker, network) = ahead::pair(&plan).unzip();
     let cloned = SingleThreaded::check()
         .and_then(|alone| clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd)))
         .doing(|| "clone the monitor");
     match cloned {
         Ok(Cloned::Parent(..)) => {
-            drop((listener, report, groups, ahead));
+            drop((listener, report, groups, network));
             if let Some(maker) = maker {
-                maker.make(&plan);
+                maker.make();
             }
             // The caller ends: to free memory now would copy the pages that the monitor has still to read.
             std::mem::forget(plan);
@@ -130,7 +130,7 @@ fn start_as_child(
         Ok(Cloned::Child(_)) => {
             drop((maker, reader));
             let mut keep: Vec<RawFd> = groups.descriptors().chain(layout.descriptors()).collect();
-            keep.extend(ahead.as_ref().map(|ahead| ahead.fd().as_raw_fd()));
+            keep.extend(network.as_ref().map(|network| network.fd().as_raw_fd()));
             if let Err(e) = detach(&plan, &listener, &report, keep) {
                 leave_and_remove(&layout, &groups, &plan);
                 report.failed(&e, &log::take_ring());
@@ -138,7 +138,7 @@ fn start_as_child(
             }
             let report = Some(report);
             let config = Cow::Borrowed(config);
-            exit_now(monitor(Begin { plan, config, listener, layout, groups, ahead, report }))
+            exit_now(monitor(Begin { plan, config, listener, layout, groups, network, report }))
         }
         Err(e) => {
             groups.remove(&layout);
@@ -168,14 +168,14 @@ fn transient(
             return 1;
         }
     };
-    let (maker, ahead) = ahead::pair(&plan).unzip();
+    let (maker, network) = ahead::pair(&plan).unzip();
     let made = clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd));
     match made {
         Ok(Cloned::Parent(..)) => {
             // These are the monitor's now: when it lets go of them, they are gone.
-            drop((listener, report, groups, ahead));
+            drop((listener, report, groups, network));
             if let Some(maker) = maker {
-                maker.make(&plan);
+                maker.make();
             }
             0
         }
@@ -187,7 +187,7 @@ fn transient(
                 listener,
                 layout,
                 groups,
-                ahead,
+                network,
                 report: Some(report),
             })
         }

@@ -64,8 +64,8 @@ pub struct Begin<'a> {
     pub layout: Layout,
     /// The monitor's own cgroups; it is in them already.
     pub groups: GroupSet,
-    /// What of the first run somebody makes meanwhile.
-    pub ahead: Option<Ahead>,
+    /// The first run's network namespace, which somebody makes meanwhile.
+    pub network: Option<Ahead>,
     /// Where to report that init runs, or why not.
     pub report: Option<ReportEnd>,
 }

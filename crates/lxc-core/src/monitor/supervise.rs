@@ -51,7 +51,7 @@ struct Monitor<'a> {
     signals: OwnedFd,
     mask_before: SignalSet,
     clients: Clients,
-    ahead: Option<Ahead>,
+    network: Option<Ahead>,
     /// The profile made for this container; it stays loaded over a reboot.
     profile: Option<Loaded>,
     /// What the root file system needs as long as it is mounted.
@@ -63,7 +63,7 @@ struct Monitor<'a> {
 /// # Errors
 /// The start failed; everything was taken down again and the report was sent.
 pub fn run(begin: Begin<'_>) -> Result<Exit> {
-    let Begin { plan, config, listener, layout, groups, ahead, report } = begin;
+    let Begin { plan, config, listener, layout, groups, network, report } = begin;
     let publisher = Publisher::new(&plan.lxcpath, &plan.name);
     let hooks = HookContext::new(&plan);
     let prepared = prepare(&plan);
@@ -86,7 +86,7 @@ pub fn run(begin: Begin<'_>) -> Result<Exit> {
         signals,
         mask_before,
         clients: Clients::default(),
-        ahead,
+        network,
         profile: None,
         connection: None,
     };
@@ -295,7 +295,7 @@ impl Monitor<'_> {
         share: Vec<(NamespaceKind, OwnedFd)>,
         pin: &mut Option<OwnedFd>,
     ) -> Result<Spawned> {
-        let ahead = self.ahead.take();
+        let network = self.network.take();
         let rootfs = self.rootfs_tree()?;
         let (rootfs_tree, connection) = rootfs.map_or((None, None), |m| (Some(m.tree), m.connection));
         self.connection = connection;
@@ -316,7 +316,7 @@ impl Monitor<'_> {
             rootfs_tree,
             console,
             ttys,
-            ahead,
+            network,
             share,
             signal_mask: self.mask_before,
             monitor_pidfd: rustix::process::pidfd_open(own, PidfdFlags::empty()).doing(|| "open a pidfd")?,

@@ -1,8 +1,6 @@
 //! /dev: a tmpfs with the usual nodes, pseudo-terminals, console and ttys.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -17,59 +15,20 @@ use crate::terminal::pty::Pty;
 const NODES: [(&str, u32, u32); 6] =
     [("full", 1, 7), ("null", 1, 3), ("random", 1, 8), ("tty", 5, 0), ("urandom", 1, 9), ("zero", 1, 5)];
 
-/// Links of /dev and their targets, which programs expect.
-const LINKS: [(&str, &str); 4] = [
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-];
-
 /// Default size of the tmpfs in bytes.
 const DEFAULT_SIZE: i32 = 500_000;
-
-/// Whether something of this name is made directly below /dev.
-pub fn makes(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else { return false };
-    NODES.iter().any(|(node, ..)| *node == name)
-        || LINKS.iter().any(|(link, _)| *link == name)
-        || ["pts", "ptmx", "console"].contains(&name)
-        || name.starts_with("tty")
-}
 
 /// Mounts the tmpfs. Mount entries may then add to it.
 pub fn mount_tmpfs(root: &Root, size: Option<i32>) -> Result<()> {
     drop(root.make_dir("dev", 0o755)?);
-    mount_at(root, "dev", size)?;
+    let data = format!("mode=0755,size={}", size.filter(|&s| s > 0).unwrap_or(DEFAULT_SIZE));
+    root.mount("none", "dev", "tmpfs", MountFlags::empty(), &data)?;
     root.make_dir("dev/pts", 0o755).map(drop)
 }
 
-fn mount_at(root: &Root, path: &str, size: Option<i32>) -> Result<()> {
-    let data = format!("mode=0755,size={}", size.filter(|&s| s > 0).unwrap_or(DEFAULT_SIZE));
-    root.mount("none", path, "tmpfs", MountFlags::empty(), &data)
-}
-
-/// Mounts the tmpfs on a directory of a mount namespace in which nobody else is, with its nodes, its links and a
-/// devpts. Returns its root directory, and that of the devpts.
-pub fn make_on(place: &Path, size: Option<i32>, max: u32) -> Result<(Root, OwnedFd)> {
-    mount_at(&Root::open(place)?, "", size)?;
-    let dev = Root::open(place)?;
-    make_nodes(&dev)?;
-    make_links(&dev)?;
-    let devpts = mount_devpts(&dev, max)?;
-    Ok((dev, devpts))
-}
-
-/// Attaches what was made elsewhere.
-pub fn attach(root: &Root, tree: BorrowedFd<'_>) -> Result<()> {
-    use rustix::mount::MoveMountFlags as F;
-    let target = root.make_dir("dev", 0o755)?;
-    let flags = F::MOVE_MOUNT_F_EMPTY_PATH | F::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(tree, "", &target, "", flags).doing(|| "mount /dev")
-}
-
 /// Makes the nodes. Where the kernel refuses (in a user namespace), the host's are bound.
-pub fn make_nodes(dev: &Root) -> Result<()> {
+pub fn make_nodes(root: &Root) -> Result<()> {
+    let dev = root.below("dev")?;
     // One tells for all: it is the file system or the user namespace that forbids them.
     let mut usable = None;
     for (name, major, minor) in NODES {
@@ -203,7 +162,12 @@ fn set_mode(pty: &Pty) -> Result<()> {
 
 /// The links that programs expect in /dev.
 pub fn make_links(dev: &Root) -> Result<()> {
-    for (name, target) in LINKS {
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
         match dev.symlink(target, name) {
             // A /dev of the image's own may be read-only.
             Err(e) if e.errno() == Some(Errno::ROFS) => log::info!("{e}"),

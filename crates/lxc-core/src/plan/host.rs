@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lxc_config::Values;
+use rustix::thread::CapabilitySet;
 
 use super::label::UNCONFINED;
 use super::subordinate::Subordinate;
@@ -41,6 +42,16 @@ impl AppArmorHost {
             mediates_mounts: confines && Path::new(BASE).join("features/mount/mask").exists(),
         }
     }
+}
+
+/// The last capability that the kernel knows: prctl(2) says of a later one that there is none.
+fn last_capability() -> u32 {
+    let all: [u32; 64] = std::array::from_fn(|number| number as u32);
+    let is_known = |number: &u32| {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        rustix::thread::capability_is_in_bounding_set(capability).is_ok()
+    };
+    all.partition_point(is_known).saturating_sub(1) as u32
 }
 
 /// Whether the kernel has a file system, as far as it is loaded.
@@ -102,10 +113,7 @@ impl Host {
             subordinate: maps.then(Subordinate::of_caller),
             egid: rustix::process::getegid().as_raw(),
             cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
-            last_capability: crate::files::read_text("/proc/sys/kernel/cap_last_cap")
-                .ok()
-                .and_then(|t| t.trim().parse().ok())
-                .unwrap_or(40),
+            last_capability: last_capability(),
             apparmor: apparmor_enabled().then(|| AppArmorHost::detect(confines)),
             selinux: selinux_enabled(),
             cgroup_pattern,
@@ -130,5 +138,16 @@ impl Host {
     /// Whether the caller is root.
     pub fn is_root(&self) -> bool {
         self.euid == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_capability_is_what_the_kernel_says() {
+        let told = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("read cap_last_cap");
+        assert_eq!(last_capability().to_string(), told.trim());
     }
 }

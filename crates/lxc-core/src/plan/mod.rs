@@ -182,11 +182,6 @@ impl Plan {
         self.console && (self.options.daemonize || self.boots())
     }
 
-    /// The directory in /dev that the terminals are in.
-    pub fn tty_dir(&self) -> Option<&str> {
-        self.values.tty_dir.as_deref().filter(|dir| !dir.is_empty())
-    }
-
     /// Whether the console comes from the host's devpts: the container has no instance of its own,
     /// or none with room for a console.
     pub fn console_is_hosts(&self) -> bool {

@@ -9,7 +9,6 @@ use lxc_sys::{Errno, socket};
 use rustix::net::{RecvFlags, SocketType};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::terminal::pty::Pty;
 
 /// Longest message: an error with its texts.
 const MAX_MESSAGE: usize = 8 * 1024;
@@ -42,8 +41,6 @@ pub enum Role {
     NoEntry = 11,
     /// Where the seccomp filter asks.
     SeccompListener = 12,
-    /// From whoever makes things ahead: /dev, attached nowhere yet.
-    Dev = 13,
 }
 
 impl Role {
@@ -61,40 +58,9 @@ impl Role {
             10 => Role::Entry,
             11 => Role::NoEntry,
             12 => Role::SeccompListener,
-            13 => Role::Dev,
             _ => return None,
         })
     }
-}
-
-/// Terminals as they are sent.
-pub fn of_terminals<'a>(
-    console: Option<&'a Pty>,
-    ttys: &'a [Pty],
-) -> impl Iterator<Item = (Role, BorrowedFd<'a>)> {
-    let console = console.map(|c| (c, Role::ConsolePtx, Role::ConsolePty));
-    let ttys = ttys.iter().map(|t| (t, Role::TtyPtx, Role::TtyPty));
-    console
-        .into_iter()
-        .chain(ttys)
-        .flat_map(|(pair, ptx, pty)| [(ptx, pair.ptx.as_fd()), (pty, pair.pty.as_fd())])
-}
-
-/// What [`of_terminals`] sent.
-///
-/// # Errors
-/// Half of a terminal, or something that is none.
-pub fn to_terminals(list: impl Iterator<Item = (Role, OwnedFd)>) -> Result<(Option<Pty>, Vec<Pty>)> {
-    let half = || Error::new(Kind::Failed, "half of a terminal came");
-    let (mut console, mut ttys, mut list) = (None, Vec::new(), list);
-    while let Some((first, ptx)) = list.next() {
-        match (first, list.next().ok_or_else(half)?) {
-            (Role::ConsolePtx, (Role::ConsolePty, pty)) => console = Some(Pty { ptx, pty }),
-            (Role::TtyPtx, (Role::TtyPty, pty)) => ttys.push(Pty { ptx, pty }),
-            _ => return Err(half()),
-        }
-    }
-    Ok((console, ttys))
 }
 
 /// Messages in either direction.
@@ -118,12 +84,6 @@ pub struct Channel(OwnedFd);
 pub fn pair() -> Result<(Channel, Channel)> {
     let (a, b) = socket::pair(SocketType::SEQPACKET).doing(|| "make the channel to the child")?;
     Ok((Channel(a), Channel(b)))
-}
-
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 impl Channel {

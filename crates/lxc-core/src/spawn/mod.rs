@@ -9,6 +9,5 @@ pub mod isolated;
 pub mod parent;
 pub mod script;
 pub mod small_init;
-pub mod terminals;
 
 pub use parent::{Spawned, spawn};

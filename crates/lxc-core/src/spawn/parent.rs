@@ -488,16 +488,28 @@ pub fn start_host_hooks(parent: &mut Parent<'_>) -> Result<()> {
 
 /// Sorts what the child sent.
 pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
-    let (spawned, mut terminals) = (&mut parent.spawned, Vec::new());
+    let mut pending: Option<OwnedFd> = None;
+    let spawned = &mut parent.spawned;
     for (role, fd) in std::mem::take(&mut parent.received) {
         let kind = match role {
-            Role::Rootfs | Role::Entry | Role::NoEntry | Role::SeccompListener | Role::Dev => continue,
+            Role::Rootfs | Role::Entry | Role::NoEntry | Role::SeccompListener => continue,
             Role::Devpts => {
                 spawned.devpts = Some(fd);
                 continue;
             }
-            Role::ConsolePtx | Role::TtyPtx | Role::ConsolePty | Role::TtyPty => {
-                terminals.push((role, fd));
+            Role::ConsolePtx | Role::TtyPtx => {
+                pending = Some(fd);
+                continue;
+            }
+            Role::ConsolePty | Role::TtyPty => {
+                let ptx =
+                    pending.take().ok_or_else(|| Error::new(Kind::Failed, "half of a terminal came"))?;
+                let pair = Pty { ptx, pty: fd };
+                if role == Role::ConsolePty {
+                    spawned.console = Some(pair);
+                } else {
+                    spawned.ttys.push(pair);
+                }
                 continue;
             }
             Role::NetNamespace => NamespaceKind::Net,
@@ -506,7 +518,6 @@ pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
         };
         spawned.namespaces.push((kind, fd));
     }
-    (spawned.console, spawned.ttys) = channel::to_terminals(terminals.into_iter())?;
     spawned.namespaces.sort_by_key(|(kind, _)| *kind);
     Ok(())
 }

@@ -16,7 +16,6 @@ use super::ahead::Ahead;
 use super::channel::{Channel, Message, Role};
 use super::finish;
 use super::script::{Entry, SCRIPT, needed_steps};
-use super::terminals::Terminals;
 use crate::cgroup::{Layout, group};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::HookContext;
@@ -43,8 +42,8 @@ pub struct Inputs<'a> {
     pub console: Option<Pty>,
     /// ttys from the host's devpts.
     pub ttys: Vec<Pty>,
-    /// What somebody else makes.
-    pub ahead: Option<Ahead>,
+    /// A network namespace that is being made.
+    pub network: Option<Ahead>,
     /// Namespaces to join.
     pub share: Vec<(NamespaceKind, OwnedFd)>,
     /// Signal mask of whoever started the container.
@@ -64,9 +63,10 @@ pub struct Child<'a> {
     root: Option<Root>,
     found: Option<tree::Found>,
     proc: Option<Procfs>,
-    /// Somebody has made /dev with all that is in it.
-    dev_is_made: bool,
-    terminals: Terminals,
+    devpts: Option<OwnedFd>,
+    console: Option<Pty>,
+    console_is_hosts: bool,
+    ttys: Vec<Pty>,
     late_namespaces: Vec<(Role, OwnedFd)>,
     /// Id-mapped mount entries in their order; nothing for an optional one without source.
     idmapped: Vec<Option<OwnedFd>>,
@@ -88,8 +88,10 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
         root: None,
         found: None,
         proc: None,
-        dev_is_made: false,
-        terminals: Terminals::default(),
+        devpts: None,
+        console: None,
+        console_is_hosts: false,
+        ttys: Vec::new(),
         late_namespaces: Vec::new(),
         idmapped: Vec::new(),
         label: None,
@@ -97,13 +99,9 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
         umask: rustix::process::umask(rustix::fs::Mode::empty()),
     };
     let error = match child.walk() {
-        Ok(()) => finish::execute(
-            child.plan,
-            child.channel.fd(),
-            child.terminals.console.as_ref(),
-            &child.terminals.ttys,
-            child.umask,
-        ),
+        Ok(()) => {
+            finish::execute(child.plan, child.channel.fd(), child.console.as_ref(), &child.ttys, child.umask)
+        }
         Err(e) => e,
     };
     log::trace!("child: {error}");
@@ -263,7 +261,7 @@ pub fn become_root(child: &mut Child<'_>) -> Result<()> {
 
 /// The one that was made ahead; else made only now, so that the container's user namespace owns it.
 pub fn enter_net(child: &mut Child<'_>) -> Result<()> {
-    let Some(namespace) = child.inputs.ahead.as_ref().and_then(Ahead::take_network) else {
+    let Some(namespace) = child.inputs.network.take().and_then(Ahead::take) else {
         return child.unshare(NamespaceKind::Net, Role::NetNamespace);
     };
     process::setns(namespace.as_fd(), namespaces::flag(NamespaceKind::Net))
@@ -368,14 +366,8 @@ pub fn configure_network(child: &mut Child<'_>) -> Result<()> {
     network::setup::configure_inside(&child.plan.values, child.plan.by_user)
 }
 
-/// The one that was made ahead; else a tmpfs that mount entries may add to before it is populated.
+/// A tmpfs that mount entries may add to before it is populated.
 pub fn mount_dev(child: &mut Child<'_>) -> Result<()> {
-    if let Some(made) = child.inputs.ahead.take().and_then(|ahead| ahead.take_dev(child.plan)) {
-        dev::attach(child.root()?, made.tree.as_fd())?;
-        child.dev_is_made = true;
-        child.terminals = made.terminals;
-        return Ok(());
-    }
     dev::mount_tmpfs(child.root()?, child.plan.values.autodev_tmpfs_size)
 }
 
@@ -445,10 +437,7 @@ pub fn check_overmount(child: &mut Child<'_>) -> Result<()> {
 
 /// Device nodes.
 pub fn populate_dev(child: &mut Child<'_>) -> Result<()> {
-    if child.dev_is_made {
-        return Ok(());
-    }
-    dev::make_nodes(&child.root()?.below("dev")?)
+    dev::make_nodes(child.root()?)
 }
 
 /// Start hooks run inside: their programs must be there. Only the first word is a path.
@@ -569,7 +558,7 @@ pub fn set_filter(child: &mut Child<'_>) -> Result<()> {
 
 /// Inside the container's root: hooks of the container itself.
 pub fn start_hooks(child: &mut Child<'_>) -> Result<()> {
-    let ttys = finish::tty_names(&child.terminals.ttys);
+    let ttys = finish::tty_names(&child.ttys);
     if !ttys.is_empty() {
         child.hooks.set("container_ttys", ttys.join(" "));
     }
