@@ -423,6 +423,11 @@ fn a_monitor_that_comes_later() {
         let mut watch = suite.spawn("lxc-monitor", &["-P", dir.arg(), "-n", &name]);
         eventually("it listens", || lxc_testkit::process::monitord_sockets(dir.path()) > 1);
         std::thread::sleep(std::time::Duration::from_millis(100));
+        // Told of while the container is served: its end is told by a thread that is not confined.
+        for (command, state) in [("lxc-freeze", "[FROZEN]"), ("lxc-unfreeze", "[THAWED]")] {
+            suite.run(command, &["-P", dir.arg(), "-n", &name]).ok();
+            eventually(state, || watch.stdout_so_far().contains(state));
+        }
         dir.kill(&suite, &name);
         eventually("the end is shown", || watch.stdout_so_far().contains("[STOPPED]"));
     }
