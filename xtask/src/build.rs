@@ -67,7 +67,7 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
         return Ok(plain);
     }
     // With a target named, flags do not reach build scripts and procedural macros, which must stay dynamic.
-    let (variable, flags) = flags(&triple);
+    let (variable, flags) = flags(&triple)?;
     shell::run(cargo.args(["--target", &triple]).env(variable, flags))?;
     let built = shell::target().join(&triple).join(profile.name());
     replace_by_link(&built.join("lxc"), &plain)?;
@@ -81,7 +81,7 @@ pub fn static_program(package: &str, kind: &str, name: &str) -> Result<PathBuf> 
         bail!("the C library cannot be linked statically here: install what Debian calls libc6-dev");
     }
     let triple = shell::host_triple()?;
-    let (variable, flags) = flags(&triple);
+    let (variable, flags) = flags(&triple)?;
     let mut cargo = shell::cargo();
     cargo.args(["test", "--no-run", "--profile", "quick", "--package", package, kind, name]);
     cargo.args(["--target", &triple, "--message-format", "json-render-diagnostics"]).env(variable, flags);
@@ -99,15 +99,15 @@ pub fn static_program(package: &str, kind: &str, name: &str) -> Result<PathBuf> 
 
 /// The variable that cargo takes flags for the compiler from, and these with ours added. RUSTFLAGS hides the
 /// variable of the target.
-fn flags(triple: &str) -> (String, OsString) {
+fn flags(triple: &str) -> Result<(String, OsString)> {
     let of_target = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace(['-', '.'], "_"));
     let variable = if std::env::var_os("RUSTFLAGS").is_some() { "RUSTFLAGS".into() } else { of_target };
     let mut flags = std::env::var_os(&variable).unwrap_or_default();
     flags.push(" -C target-feature=+crt-static");
-    if can_pack_relocations() {
+    if can_pack_relocations(triple)? {
         flags.push(format!(" -C link-arg={PACKED}"));
     }
-    (variable, flags)
+    Ok((variable, flags))
 }
 
 /// Puts a hard link to `from` at `to`, in one step: a `to` that is being run is not disturbed.
@@ -129,32 +129,39 @@ pub fn replace_by_link(from: &Path, to: &Path) -> Result<()> {
 
 /// Asks the C compiler, which the Rust compiler links with.
 fn can_link_statically() -> bool {
-    links(&[]).is_some()
-}
-
-/// Whether relative relocations can be packed (DT_RELR): a tenth of the space, and a start that reads less. A C
-/// library that does not know them, which is older than glibc 2.36, links and then crashes.
-fn can_pack_relocations() -> bool {
-    let Some(program) = links(&[PACKED]) else { return false };
-    Command::new(&*program).status().is_ok_and(|status| status.success())
+    let compiler = Command::new("cc")
+        .args(["-static-pie", "-fPIE", "-x", "c", "-", "-o", "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut compiler) = compiler else { return false };
+    // An error shows in the exit status.
+    let _ = compiler.stdin.take().map(|mut input| input.write_all(b"int main(void) { return 0; }\n"));
+    compiler.wait().is_ok_and(|status| status.success())
 }
 
 const PACKED: &str = "-Wl,-z,pack-relative-relocs";
 
-/// Links a static program with these options.
-fn links(options: &[&str]) -> Option<tempfile::TempPath> {
-    let program = tempfile::NamedTempFile::new().ok()?.into_temp_path();
-    let mut compiler = Command::new("cc")
-        .args(["-static-pie", "-fPIE", "-x", "c", "-", "-o"])
-        .arg(&program)
-        .args(options)
-        .stdin(Stdio::piped())
+/// Whether relative relocations can be packed (DT_RELR): a hundredth of the space, and a start that reads less. A C
+/// library that does not know them, as glibc before 2.36, links and then crashes: the Rust compiler links a program
+/// with a pointer in its data, and that is run.
+fn can_pack_relocations(triple: &str) -> Result<bool> {
+    const TEXT: &str = "static ZERO: i32 = 0; static THERE: &i32 = &ZERO; \
+                        fn main() { std::process::exit(*std::hint::black_box(THERE)) }\n";
+    let dir = shell::target().join("packed");
+    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    let (source, program) = (dir.join("try.rs"), dir.join("try"));
+    std::fs::write(&source, TEXT).with_context(|| format!("write {}", source.display()))?;
+    let _ = std::fs::remove_file(&program);
+    let linked = shell::rustc()
+        .args(["--target", triple, "-C", "target-feature=+crt-static", "-C"])
+        .arg(format!("link-arg={PACKED}"))
+        .arg("-o")
+        .args([&program, &source])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    // The status says whether it could be read. A pointer in data is what is relocated.
-    const TEXT: &[u8] = b"static int zero; int *volatile there = &zero; int main(void) { return *there; }\n";
-    let _ = compiler.stdin.take().map(|mut input| input.write_all(TEXT));
-    compiler.wait().is_ok_and(|status| status.success()).then_some(program)
+        .status();
+    let linked = linked.context("run rustc")?.success();
+    Ok(linked && Command::new(&program).status().is_ok_and(|status| status.success()))
 }

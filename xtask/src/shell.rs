@@ -15,6 +15,11 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
+/// The compiler that cargo runs.
+pub fn rustc() -> Command {
+    Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
 /// The cargo that runs this task.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -89,8 +94,7 @@ pub fn debian_mirror() -> String {
 
 /// The target that the compiler builds for by default, such as `x86_64-unknown-linux-gnu`.
 pub fn host_triple() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let text = read(Command::new(rustc).arg("-vV"))?;
+    let text = read(rustc().arg("-vV"))?;
     let host = text.lines().find_map(|l| l.strip_prefix("host: "));
     Ok(host.context("rustc -vV does not name the host")?.to_string())
 }

@@ -80,10 +80,12 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> R
 }
 
 /// Waits for the next datagram or the end, and returns its length in bytes, 0 at the end. It is received afterwards.
+/// By recvmsg(2), as all here: a filter may be in force that knows no other call.
 pub fn next_length(socket: BorrowedFd<'_>) -> Result<usize> {
     let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
-    let (_, length) = rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut [0u8; 0][..], flags))?;
-    Ok(length)
+    let mut control = RecvAncillaryBuffer::default();
+    let message = rustix::io::retry_on_intr(|| rustix::net::recvmsg(socket, &mut [], &mut control, flags))?;
+    Ok(message.bytes)
 }
 
 /// A pair of connected sockets, close-on-exec.

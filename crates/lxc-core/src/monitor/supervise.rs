@@ -204,13 +204,12 @@ impl Monitor<'_> {
             clients,
         )
         .and_then(|mut running| {
+            running.set_state(State::Running);
             if let Some(report) = report.take() {
                 report.running();
-                // Somebody waits for this answer. What is left to do here nobody waits for: who asks for the state
-                // is answered when it is done.
+                // Somebody waits for this answer; what is left to do here, nobody waits for.
                 std::thread::yield_now();
             }
-            running.set_state(State::Running);
             // The trace is of no use any more.
             log::drop_ring();
             process::release_free_memory();

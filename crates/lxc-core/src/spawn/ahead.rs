@@ -56,7 +56,7 @@ impl Ahead {
     /// Waits for the namespace. Nothing, when it could not be made, or whoever makes it has been stopped.
     pub fn take(self) -> Option<OwnedFd> {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        if rustix::event::poll(&mut fds, Some(&PATIENCE)) == Ok(0) {
+        if rustix::event::poll(&mut fds, Some(&PATIENCE)) != Ok(1) {
             return None;
         }
         let message = socket::receive(self.0.as_fd(), &mut [0; 1], RecvFlags::empty()).ok()?;
