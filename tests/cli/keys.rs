@@ -199,6 +199,26 @@ fn namespaces_are_kept_and_shared() {
     }
 }
 
+/// Namespaces that are made belong to the user namespace that is joined.
+#[test]
+fn a_user_namespace_is_shared() {
+    needs!(root, ours);
+    for suite in Suite::all() {
+        let dir = Lxcpath::new();
+        let maps = ["lxc.idmap = u 0 100000 65536", "lxc.idmap = g 0 100000 65536"];
+        let lines = [&maps[..], &["lxc.rootfs.options = idmap=container"]].concat();
+        let first = container(&dir, &suite, "first", &lines);
+        let by_name = format!("lxc.namespace.share.user = {first}");
+        // Nothing on disk is that root's, nor may it mount a tmpfs whose root directory is the host's.
+        let lines = [&by_name, "lxc.autodev = 0", "lxc.pty.max = 0", "lxc.mount.auto =", "lxc.mount.entry ="];
+        let second = container(&dir, &suite, "second", &lines);
+        let [a, b] = [first, second].map(|name| dir.init_pid(&suite, &name));
+        assert_eq!(process::namespace(a, "user"), process::namespace(b, "user"), "{suite}");
+        assert_ne!(process::namespace(a, "net"), process::namespace(b, "net"), "{suite}");
+        assert_ne!(process::namespace(std::process::id(), "net"), process::namespace(b, "net"), "{suite}");
+    }
+}
+
 /// Where the kernel has none, that is said.
 #[test]
 fn core_scheduling_is_no_hindrance() {

@@ -23,10 +23,11 @@ pub struct Maker(OwnedFd);
 #[derive(Debug)]
 pub struct Ahead(OwnedFd);
 
-/// Both ends, where the plan has use for them: a container with mapped ids makes its network namespace itself,
-/// so that its user namespace owns it.
+/// Both ends, where the plan has use for them: a container in another user namespace makes its network namespace
+/// itself, so that this one owns it.
 pub fn pair(plan: &Plan) -> Option<(Maker, Ahead)> {
-    if plan.identity.is_mapped() || !plan.namespaces.has(NamespaceKind::Net) {
+    let shares_user = plan.namespaces.share.iter().any(|(kind, _)| *kind == NamespaceKind::User);
+    if plan.identity.is_mapped() || shares_user || !plan.namespaces.has(NamespaceKind::Net) {
         return None;
     }
     let (a, b) = socket::pair(SocketType::SEQPACKET).ok()?;
