@@ -45,7 +45,10 @@ fn no_room() {
         ("lxc-create", &new, &on_loop),
     ] {
         let output = dir.run(&ours, command, of, arguments).exits(1);
-        assert!(output.stderr.contains("No space left on device"), "{output}");
+        // The file system in an image may be told first, to which the loop device is a disk that does not write.
+        let is_told = output.stderr.contains("No space left on device")
+            || arguments.contains(&"loop") && output.stderr.contains("Input/output error");
+        assert!(is_told, "{output}");
         assert_eq!(dir.listing(), ["filler", &*name, "lost+found", &*plain], "{output}");
         let now = fingerprint(&dir.join(&name));
         assert_eq!(without_place(&now), without_place(&before), "{output}");
