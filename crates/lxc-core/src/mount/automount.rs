@@ -30,7 +30,8 @@ fn fresh(root: &Root, dir: &str) -> Result<OwnedFd> {
 /// Mounts /proc. `net_admin`: the container keeps CAP_NET_ADMIN, so /proc/sys/net stays writable.
 pub fn proc(root: &Root, kind: ProcMount, net_admin: bool) -> Result<()> {
     let target = fresh(root, "proc")?;
-    mount_on("proc", target.as_fd(), "proc", SAFE, "").doing(|| "mount proc on /proc")?;
+    mount_on("proc", target.as_fd(), "proc", SAFE, "")
+        .doing(|| format!("mount proc on {}/proc", root.path().display()))?;
     if kind == ProcMount::Rw {
         return Ok(());
     }
@@ -69,7 +70,8 @@ pub fn sys(root: &Root, kind: SysMount) -> Result<()> {
     let target = fresh(root, "sys")?;
     let mount = |flags: MountFlags| {
         let mounted = mount_on("sysfs", target.as_fd(), "sysfs", flags, "");
-        mounted.doing(|| "mount sysfs on /sys").map_err(|e: Error| match e.errno() {
+        let what = || format!("mount sysfs on {}/sys", root.path().display());
+        mounted.doing(what).map_err(|e: Error| match e.errno() {
             Some(Errno::PERM) => e.with_hint(
                 "sysfs needs a network namespace that the container's user namespace owns, and a host \
                  sysfs that is not covered by other mounts",

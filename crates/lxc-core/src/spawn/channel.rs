@@ -124,12 +124,12 @@ impl Channel {
     /// Receives a message; `None` at the end.
     pub fn receive(&self) -> Result<Option<Message>> {
         // Most are two bytes.
-        let mut buffer = match socket::next_length(self.fd()) {
-            Ok(length) => vec![0; length.min(MAX_MESSAGE)],
-            Err(Errno::CONNRESET) => return Ok(None),
-            Err(e) => return Err(e).doing(|| "receive from the other process of the start"),
-        };
-        let received = match socket::receive(self.fd(), &mut buffer, RecvFlags::empty()) {
+        let mut buffer = Vec::new();
+        let received = socket::next_length(self.fd()).and_then(|length| {
+            buffer.resize(length.min(MAX_MESSAGE), 0);
+            socket::receive(self.fd(), &mut buffer, RecvFlags::empty())
+        });
+        let received = match received {
             Ok(m) => m,
             Err(Errno::CONNRESET) => return Ok(None),
             Err(e) => return Err(e).doing(|| "receive from the other process of the start"),
