@@ -40,6 +40,7 @@ mod network;
 mod notify;
 mod openvswitch;
 mod owned;
+mod races;
 mod run;
 mod seccomp;
 mod security;

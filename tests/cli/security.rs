@@ -6,7 +6,6 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use lxc_testkit::net::sh;
 use lxc_testkit::pty::Terminal;
@@ -16,7 +15,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).expect("look at a file").permissions().mode() & 0o7777
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("list a directory").flatten();
     entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
 }
@@ -66,33 +65,10 @@ fn a_false_proc() {
     assert_eq!(std::fs::read_to_string(false_proc.join("self/attr/current")).unwrap(), "unconfined\n");
 }
 
-/// Exchanges two names below a directory until it is dropped.
-struct Swapper<'a>(&'a AtomicBool, Option<std::thread::JoinHandle<()>>);
-
-impl<'a> Swapper<'a> {
-    fn begin(stop: &'static AtomicBool, a: std::path::PathBuf, b: std::path::PathBuf) -> Swapper<'a> {
-        let swap = move || {
-            while !stop.load(Ordering::Relaxed) {
-                let flags = rustix::fs::RenameFlags::EXCHANGE;
-                let _ = rustix::fs::renameat_with(rustix::fs::CWD, &a, rustix::fs::CWD, &b, flags);
-            }
-        };
-        Swapper(stop, Some(std::thread::spawn(swap)))
-    }
-}
-
-impl Drop for Swapper<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-        let _ = self.1.take().map(std::thread::JoinHandle::join);
-    }
-}
-
-/// CVE-2015-1335: a mount target that is a link to the host, or becomes one in the middle, leads nowhere outside.
+/// CVE-2015-1335: a mount target that is a link to the host leads nowhere outside. `races` has those that become one.
 #[test]
-fn mount_targets_that_move() {
+fn mount_targets_that_are_links() {
     needs!(root, ours);
-    static STOP: AtomicBool = AtomicBool::new(false);
     let (dir, ours) = (Lxcpath::new(), Suite::ours());
     std::fs::create_dir_all(dir.join("outside/there")).unwrap();
     let outside = dir.join("outside");
@@ -100,28 +76,32 @@ fn mount_targets_that_move() {
         .busybox("target")
         .quick()
         .line("lxc.mount.entry = tmpfs target/made/deep tmpfs create=dir 0 0")
+        .line("lxc.mount.entry = tmpfs target/there tmpfs create=dir 0 0")
+        .line("lxc.mount.entry = tmpfs up/made tmpfs create=dir 0 0")
         .line("lxc.mount.entry = /dev/null target/file none bind,create=file 0 0")
         .build();
     let rootfs = dir.join(&name).join("rootfs");
+    // The same path leads somewhere inside, too.
+    std::fs::create_dir_all(rootfs.join(outside.strip_prefix("/").unwrap())).unwrap();
     symlink(&outside, rootfs.join("target")).unwrap();
-    for (link, to) in [("other", "/proc/self/root"), ("third", "../../../../../../../../../../..")] {
-        symlink(to, rootfs.join(link)).unwrap();
-    }
-    // A link that stays.
-    dir.run(&ours, "lxc-start", &name, &["-d"]);
-    dir.run(&ours, "lxc-stop", &name, &["-k"]);
+    symlink("../../../../../../../../../../..", rootfs.join("up")).unwrap();
+    dir.start(&ours, &name);
     assert_eq!(names(&outside), ["there"], "a link outward was followed");
-    // One that comes and goes.
-    let _ = std::fs::remove_file(rootfs.join("target"));
-    std::fs::create_dir_all(rootfs.join("target")).unwrap();
-    symlink(&outside, rootfs.join("swapped")).unwrap();
-    let swapper = Swapper::begin(&STOP, rootfs.join("target"), rootfs.join("swapped"));
-    for _ in 0..25 {
-        dir.run(&ours, "lxc-start", &name, &["-d"]);
-        dir.run(&ours, "lxc-stop", &name, &["-k"]);
+    // All of it is inside, where the same links lead within its own root.
+    let mounts = dir.sh(&ours, &name, "cut -d' ' -f5 /proc/self/mountinfo");
+    let inside = outside.to_str().unwrap();
+    for mount in
+        [format!("{inside}/made/deep"), format!("{inside}/there"), format!("{inside}/file"), "/made".into()]
+    {
+        assert!(mounts.lines().any(|line| line == mount), "{mount} is not among {mounts}");
     }
-    drop(swapper);
-    assert_eq!(names(&outside), ["there"], "a link outward was followed in a race");
+    dir.kill(&ours, &name);
+    // One of procfs leads nowhere at all.
+    std::fs::remove_file(rootfs.join("target")).unwrap();
+    symlink("/proc/self/root", rootfs.join("target")).unwrap();
+    let said = dir.run(&ours, "lxc-start", &name, &["-d"]).exits(1).stderr;
+    assert!(said.contains("target/"), "{said}");
+    assert_eq!(names(&outside), ["there"], "a link of procfs was followed");
 }
 
 /// CVE-2016-8649: an attached process shows the container nothing of the host's while it enters.
@@ -248,14 +228,31 @@ fn devices_of_a_hostile_image() {
     let outside = dir.join("outside");
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("secret"), "secret\n").unwrap();
-    let targets = [("console", "secret"), ("tty1", "made"), ("ptmx", "secret"), ("null", "secret")];
-    let name = dir.busybox("image").quick().line("lxc.autodev = 0").line("lxc.mount.auto =").build();
+    let name = dir
+        .busybox("image")
+        .quick()
+        .line("lxc.autodev = 0\nlxc.mount.auto =\nlxc.tty.max = 1\nlxc.pty.max = 8")
+        .build();
     let rootfs = dir.join(&name).join("rootfs");
+    // The same path leads somewhere inside, too.
+    let inside = rootfs.join(outside.strip_prefix("/").unwrap());
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::write(inside.join("secret"), "").unwrap();
     let up = "../".repeat(12);
-    for (node, to) in targets {
-        symlink(format!("{up}{}/{to}", outside.display()), rootfs.join("dev").join(node)).unwrap();
+    let link = |node: &str| {
+        let _ = std::fs::remove_file(rootfs.join("dev").join(node));
+        symlink(format!("{up}{}/secret", outside.display()), rootfs.join("dev").join(node)).unwrap();
+    };
+    // A terminal is not shown elsewhere than in /dev.
+    for node in ["console", "tty1"] {
+        link(node);
+        let said = dir.run(&ours, "lxc-start", &name, &["-d"]).exits(1).stderr;
+        assert!(said.contains(&format!("/dev/{node}")), "{said}");
+        std::fs::remove_file(rootfs.join("dev").join(node)).unwrap();
     }
-    dir.run(&ours, "lxc-start", &name, &["-d"]);
+    link("ptmx");
+    link("null");
+    dir.start(&ours, &name);
     let shown = dir.run(
         &ours,
         "lxc-attach",
@@ -263,12 +260,12 @@ fn devices_of_a_hostile_image() {
         &["--", "sh", "-c", "cat /dev/console /dev/null & sleep 0.2; kill $!"],
     );
     assert!(!shown.stdout.contains("secret"), "{shown}");
-    dir.run(&ours, "lxc-stop", &name, &["-k"]);
+    dir.kill(&ours, &name);
     // The whole directory elsewhere.
     std::fs::remove_dir_all(rootfs.join("dev")).unwrap();
     symlink(&outside, rootfs.join("dev")).unwrap();
-    dir.run(&ours, "lxc-start", &name, &["-d"]);
-    dir.run(&ours, "lxc-stop", &name, &["-k"]);
+    dir.start(&ours, &name);
+    dir.kill(&ours, &name);
     assert_eq!(names(&outside), ["secret"], "something was made outside");
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "secret\n");
 }

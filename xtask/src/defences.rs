@@ -22,6 +22,14 @@ const ROOTFS: &str = "crates/lxc-core/src/rootfs/mod.rs";
 const USER_NIC: &str = "crates/lxc-user-nic/src/lib.rs";
 const TARGET: &str = "crates/lxc-user-nic/src/target.rs";
 
+/// How paths in a root file system are resolved.
+const IN_ROOT: &str = "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;";
+
+/// The same for who is satisfied by a look before.
+const LOOKED_AT_BEFORE: &str = "let first = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS; \
+    let looked = rustix::fs::openat2(&self.fd, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), first); \
+    let resolve = if looked.is_ok() { ResolveFlags::empty() } else { ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS };";
+
 const DEFENCES: &[Defence] = &[
     Defence {
         name: "CVE-2015-1331: links in the place of locks",
@@ -39,12 +47,13 @@ const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "CVE-2015-1335: mount targets outside",
-        test: "security::mount_targets_that_move",
-        changes: &[(
-            ROOTFS,
-            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
-            "let resolve = ResolveFlags::empty();",
-        )],
+        test: "security::mount_targets_that_are_links",
+        changes: &[(ROOTFS, IN_ROOT, "let resolve = ResolveFlags::empty();")],
+    },
+    Defence {
+        name: "CVE-2015-1335: mount targets that become links",
+        test: "races::mount_targets",
+        changes: &[(ROOTFS, IN_ROOT, LOOKED_AT_BEFORE)],
     },
     Defence {
         name: "CVE-2016-8649: a process that enters is looked into",
@@ -133,20 +142,45 @@ const DEFENCES: &[Defence] = &[
     Defence {
         name: "CVE-2025-31133, CVE-2025-52565: devices of a hostile image",
         test: "security::devices_of_a_hostile_image",
+        changes: &[(ROOTFS, IN_ROOT, "let resolve = ResolveFlags::empty();")],
+    },
+    Defence {
+        name: "CVE-2025-31133, CVE-2025-52881: a procfs that goes elsewhere",
+        test: "races::procfs",
         changes: &[(
-            ROOTFS,
-            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
-            "let resolve = ResolveFlags::empty();",
+            "crates/lxc-core/src/mount/automount.rs",
+            "let found = find_in(proc.as_fd(), path)?;",
+            "let found = root.find(format!(\"proc/{path}\"))?;",
+        )],
+    },
+    Defence {
+        name: "CVE-2025-52565: a console that leads elsewhere",
+        test: "races::the_console",
+        changes: &[(
+            "crates/lxc-core/src/mount/dev.rs",
+            "let target = dev.make_file(path, 0)?;\n    let held",
+            "let up = rustix::fs::openat(dev.fd(), \"..\", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(|| \"..\")?; \
+             let target = Root::of(up, \"\").make_file(format!(\"dev/{path}\"), 0)?;\n    let held",
+        )],
+    },
+    Defence {
+        name: "CVE-2025-52565: a /dev that goes elsewhere",
+        test: "races::devices",
+        changes: &[(ROOTFS, IN_ROOT, LOOKED_AT_BEFORE)],
+    },
+    Defence {
+        name: "read-only mounts whose target goes elsewhere",
+        test: "races::read_only_entries",
+        changes: &[(
+            "crates/lxc-core/src/mount/entries.rs",
+            "rustix::mount::mount_remount(&*fd_path(mount.as_fd()), MountFlags::BIND | rest | keep, \"\")",
+            "rustix::mount::mount_remount(&*fd_path(root.find(&entry.target).doing(what)?.as_fd()), MountFlags::BIND | rest | keep, \"\")",
         )],
     },
     Defence {
         name: "links in a root file system that is filled",
         test: "security::a_root_file_system_that_was_used",
-        changes: &[(
-            ROOTFS,
-            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
-            "let resolve = ResolveFlags::empty();",
-        )],
+        changes: &[(ROOTFS, IN_ROOT, "let resolve = ResolveFlags::empty();")],
     },
     Defence {
         name: "CVE-2025-52881: writes to a false procfs",
@@ -169,11 +203,7 @@ const DEFENCES: &[Defence] = &[
     Defence {
         name: "links in the place of a copy's etc/hostname",
         test: "copy::names_are_written_inside",
-        changes: &[(
-            ROOTFS,
-            "let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;",
-            "let resolve = ResolveFlags::empty();",
-        )],
+        changes: &[(ROOTFS, IN_ROOT, "let resolve = ResolveFlags::empty();")],
     },
     Defence {
         name: "links in the place of a copy's etc/hosts",

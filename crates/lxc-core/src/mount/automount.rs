@@ -2,14 +2,14 @@
 
 use lxc_config::{CgroupAccess, CgroupMount, CgroupMountKind, ProcMount, SysMount};
 use lxc_sys::Errno;
-use rustix::fs::OFlags;
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags};
 
 use crate::cgroup::{Layout, Version};
 use crate::error::{Doing, Error, Result};
 use crate::files::fd_path;
-use crate::rootfs::{Root, mount_on};
-use std::os::fd::{AsFd, OwnedFd};
+use crate::rootfs::{Root, attach_to, bind, copy_of, mount_on};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
@@ -27,75 +27,91 @@ fn fresh(root: &Root, dir: &str) -> Result<OwnedFd> {
     }
 }
 
+/// Mounts a new procfs or sysfs and returns the mount: what is below it is looked up from there, so that whoever
+/// renames the image's directories meanwhile does not choose what becomes read-only (CVE-2025-31133, CVE-2025-52881).
+fn mount_new(fstype: &str, target: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
+    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "source", fstype)?;
+    rustix::mount::fsconfig_create(fs.as_fd())?;
+    let safe = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, safe)?;
+    attach_to(mount.as_fd(), target)?;
+    Ok(mount)
+}
+
+/// Finds what is in a mount itself.
+fn find_in(mount: BorrowedFd<'_>, path: &str) -> lxc_sys::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::io::retry_on_intr(|| rustix::fs::openat2(mount, path, flags, Mode::empty(), resolve))
+}
+
 /// Mounts /proc. `net_admin`: the container keeps CAP_NET_ADMIN, so /proc/sys/net stays writable.
 pub fn proc(root: &Root, kind: ProcMount, net_admin: bool) -> Result<()> {
     let target = fresh(root, "proc")?;
-    mount_on("proc", target.as_fd(), "proc", SAFE, "")
+    let proc = mount_new("proc", target.as_fd())
         .doing(|| format!("mount proc on {}/proc", root.path().display()))?;
     if kind == ProcMount::Rw {
         return Ok(());
     }
     // /proc/sys becomes read-only below a writable bind of /proc/sys/net, which is taken before.
-    let net = if net_admin { root.find("proc/sys/net").ok() } else { None };
+    let net = if net_admin { find_in(proc.as_fd(), "sys/net").ok() } else { None };
     let kept = match &net {
-        Some(net) => Some(clone_here(net.as_fd()).doing(|| "bind /proc/sys/net")?),
+        Some(net) => Some(copy_of(net.as_fd()).doing(|| "bind /proc/sys/net")?),
         None => None,
     };
-    root.bind_read_only("proc/sys", MountFlags::empty())?;
+    let read_only = |path: &str| -> lxc_sys::Result<OwnedFd> {
+        let found = find_in(proc.as_fd(), path)?;
+        bind(found.as_fd(), found.as_fd(), Some(MountFlags::RDONLY))
+    };
+    let sys = read_only("sys").doing(|| "bind /proc/sys read-only")?;
     if let Some(kept) = kept {
-        move_to(root, kept.as_fd(), "proc/sys/net")?;
+        find_in(sys.as_fd(), "net")
+            .and_then(|target| attach_to(kept.as_fd(), target.as_fd()))
+            .doing(|| "mount /proc/sys/net")?;
     }
-    match root.bind_read_only("proc/sysrq-trigger", MountFlags::empty()) {
+    match read_only("sysrq-trigger") {
         // Kernels without it.
-        Err(e) if e.errno() == Some(Errno::NOENT) => Ok(()),
-        result => result,
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(Error::os("bind /proc/sysrq-trigger read-only", e)),
     }
-}
-
-/// A detached copy of the mount at what the descriptor names.
-fn clone_here(fd: std::os::fd::BorrowedFd<'_>) -> lxc_sys::Result<std::os::fd::OwnedFd> {
-    use rustix::mount::OpenTreeFlags as F;
-    rustix::mount::open_tree(fd, "", F::OPEN_TREE_CLONE | F::OPEN_TREE_CLOEXEC | F::AT_EMPTY_PATH)
-}
-
-fn move_to(root: &Root, mount: std::os::fd::BorrowedFd<'_>, path: &str) -> Result<()> {
-    use rustix::mount::MoveMountFlags as F;
-    let target = root.find(path).doing(|| format!("find {path}"))?;
-    rustix::mount::move_mount(mount, "", &target, "", F::MOVE_MOUNT_F_EMPTY_PATH | F::MOVE_MOUNT_T_EMPTY_PATH)
-        .doing(|| format!("mount {path}"))
 }
 
 /// Mounts /sys.
 pub fn sys(root: &Root, kind: SysMount) -> Result<()> {
     let target = fresh(root, "sys")?;
-    let mount = |flags: MountFlags| {
-        let mounted = mount_on("sysfs", target.as_fd(), "sysfs", flags, "");
-        let what = || format!("mount sysfs on {}/sys", root.path().display());
-        mounted.doing(what).map_err(|e: Error| match e.errno() {
-            Some(Errno::PERM) => e.with_hint(
-                "sysfs needs a network namespace that the container's user namespace owns, and a host \
-                 sysfs that is not covered by other mounts",
-            ),
-            _ => e,
-        })
+    let what = || format!("mount sysfs on {}/sys", root.path().display());
+    let explain = |e: Error| match e.errno() {
+        Some(Errno::PERM) => e.with_hint(
+            "sysfs needs a network namespace that the container's user namespace owns, and a host \
+             sysfs that is not covered by other mounts",
+        ),
+        _ => e,
     };
-    match kind {
-        SysMount::Rw => mount(MountFlags::empty()),
-        SysMount::Ro => mount(MountFlags::RDONLY),
+    let flags = match kind {
+        SysMount::Rw => MountFlags::empty(),
+        SysMount::Ro => MountFlags::RDONLY,
         SysMount::Mixed => {
-            mount(SAFE)?;
-            let net = "sys/devices/virtual/net";
-            let kept = match root.find(net) {
-                Ok(fd) => Some(clone_here(fd.as_fd()).doing(|| "bind /sys/devices/virtual/net")?),
-                Err(_) => None,
+            let sys = mount_new("sysfs", target.as_fd()).doing(what).map_err(explain)?;
+            let net = find_in(sys.as_fd(), "devices/virtual/net").ok();
+            let kept = match &net {
+                Some(net) => Some(copy_of(net.as_fd()).doing(|| "bind /sys/devices/virtual/net")?),
+                None => None,
             };
-            root.remount_bind("sys", SAFE | MountFlags::RDONLY)?;
-            if let Some(kept) = kept {
-                move_to(root, kept.as_fd(), net)?;
-            }
-            Ok(())
+            let flags = MountFlags::BIND | SAFE | MountFlags::RDONLY;
+            rustix::mount::mount_remount(&*fd_path(sys.as_fd()), flags, "")
+                .doing(|| "make /sys read-only")?;
+            return match (&kept, &net) {
+                (Some(kept), Some(net)) => {
+                    attach_to(kept.as_fd(), net.as_fd()).doing(|| "mount /sys/devices/virtual/net")
+                }
+                _ => Ok(()),
+            };
         }
-    }
+    };
+    mount_on("sysfs", target.as_fd(), "sysfs", flags, "").doing(what).map_err(explain)
 }
 
 /// What is known when cgroups are mounted.
@@ -159,36 +175,29 @@ fn bind_hierarchy(
     hierarchy: &crate::cgroup::Hierarchy,
     path: &str,
 ) -> Result<()> {
-    let bind = |source: std::os::fd::BorrowedFd<'_>, to: &str| {
-        let what = || format!("bind a cgroup on {to}");
+    let read_only = (access == CgroupAccess::Ro).then_some(SAFE | MountFlags::RDONLY);
+    let show = |source: &OwnedFd, to: &str| {
         let target = root.make_dir(to, 0o755)?;
-        mount_on(&fd_path(source), target.as_fd(), "", MountFlags::BIND, "").doing(what)
+        bind(source.as_fd(), target.as_fd(), read_only).doing(|| format!("bind a cgroup on {to}"))
     };
     let open = |path: &std::path::Path| {
-        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .doing(|| format!("open {}", path.display()))
     };
     if kind == CgroupMountKind::Full {
-        bind(open(&hierarchy.mount)?.as_fd(), dir)?;
-        if access == CgroupAccess::Ro {
-            root.remount_bind(dir, SAFE | MountFlags::RDONLY)?;
-        }
-        return Ok(());
+        return show(&open(&hierarchy.mount)?, dir).map(drop);
     }
     let below =
         if hierarchy.base.is_empty() { path.to_string() } else { format!("{}/{path}", hierarchy.base) };
     let own = format!("{dir}/{below}");
-    bind(open(&hierarchy.mount.join(&below))?.as_fd(), &own)?;
-    if access == CgroupAccess::Ro {
-        root.remount_bind(&own, SAFE | MountFlags::RDONLY)?;
-    }
+    let source = open(&hierarchy.mount.join(&below))?;
+    show(&source, &own)?;
     if access != CgroupAccess::Rw {
-        root.bind_read_only(dir, SAFE)?;
+        let whole = root.find(dir).doing(|| format!("find {dir}"))?;
+        bind(whole.as_fd(), whole.as_fd(), Some(SAFE | MountFlags::RDONLY))
+            .doing(|| format!("bind {dir} read-only"))?;
         // The read-only bind covers the container's own part: show that again on top.
-        bind(open(&hierarchy.mount.join(&below))?.as_fd(), &own)?;
-        if access == CgroupAccess::Ro {
-            root.remount_bind(&own, SAFE | MountFlags::RDONLY)?;
-        }
+        show(&source, &own)?;
     }
     Ok(())
 }

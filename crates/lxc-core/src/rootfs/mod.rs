@@ -315,23 +315,6 @@ impl Root {
         let target = self.find(path).doing(what)?;
         mount_on(source, target.as_fd(), fstype, flags, data).doing(what)
     }
-
-    /// Changes the flags of the mount at `path` below the root.
-    pub fn remount_bind(&self, path: impl AsRef<Path>, flags: MountFlags) -> Result<()> {
-        let path = path.as_ref();
-        let what = || format!("remount {}", self.describe(path));
-        let target = self.find(path).doing(what)?;
-        rustix::mount::mount_remount(&*fd_path(target.as_fd()), MountFlags::BIND | flags, "").doing(what)
-    }
-
-    /// Binds `path` on itself, read-only.
-    pub fn bind_read_only(&self, path: impl AsRef<Path>, flags: MountFlags) -> Result<()> {
-        let path = path.as_ref();
-        let what = || format!("bind {} read-only", self.describe(path));
-        let target = self.find(path).doing(what)?;
-        mount_on(&fd_path(target.as_fd()), target.as_fd(), "", MountFlags::BIND, "").doing(what)?;
-        self.remount_bind(path, MountFlags::RDONLY | flags)
-    }
 }
 
 /// A short description of a mount for messages.
@@ -355,6 +338,34 @@ pub fn mount_on(
     let data: Option<&CStr> = data.as_deref();
     let fstype = if fstype.is_empty() { "none" } else { fstype };
     rustix::mount::mount(source, &*fd_path(target), fstype, flags, data)
+}
+
+/// A copy of the mount at what a descriptor names, attached nowhere yet.
+pub fn copy_of(fd: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
+    use rustix::mount::OpenTreeFlags as F;
+    rustix::mount::open_tree(fd, "", F::OPEN_TREE_CLONE | F::OPEN_TREE_CLOEXEC | F::AT_EMPTY_PATH)
+}
+
+/// Attaches a mount to what a descriptor names.
+pub fn attach_to(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> lxc_sys::Result<()> {
+    use rustix::mount::MoveMountFlags as F;
+    let by_descriptor = F::MOVE_MOUNT_F_EMPTY_PATH | F::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", target, "", by_descriptor)
+}
+
+/// Binds what a descriptor names on what another does, with these flags instead of its own, and returns the new
+/// mount. No name is looked up twice: somebody may rename directories meanwhile.
+pub fn bind(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    flags: Option<MountFlags>,
+) -> lxc_sys::Result<OwnedFd> {
+    let mount = copy_of(source)?;
+    attach_to(mount.as_fd(), target)?;
+    if let Some(flags) = flags {
+        rustix::mount::mount_remount(&*fd_path(mount.as_fd()), MountFlags::BIND | flags, "")?;
+    }
+    Ok(mount)
 }
 
 /// The flags of the mount behind a descriptor that a bind mount of it must keep: inside a user
