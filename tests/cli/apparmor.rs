@@ -5,6 +5,18 @@ use std::path::Path;
 use lxc_testkit::{Lxcpath, Suite, needs};
 
 const NAMESPACES: &str = "/sys/kernel/security/apparmor/policy/namespaces";
+const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
+
+fn loaded(name: &str) -> bool {
+    std::fs::read_to_string(LOADED).expect("read the profiles that are loaded").contains(name)
+}
+
+/// The label of the container's init.
+fn label(dir: &Lxcpath, suite: &Suite, name: &str) -> String {
+    let pid = dir.run(suite, "lxc-info", name, &["-pH"]).ok();
+    let path = format!("/proc/{}/attr/apparmor/current", pid.trim());
+    std::fs::read_to_string(path).expect("read the label of init").trim_end().to_string()
+}
 
 /// Profiles as configuration lines.
 const PROFILES: [&[&str]; 5] = [
@@ -57,11 +69,13 @@ fn compare(look: impl Fn(&Suite, &Lxcpath, &str) -> Vec<String>) {
             let dir = Lxcpath::new();
             let name = container(&dir, lines);
             dir.start(suite, &name);
+            assert_eq!(loaded(&name), lines[0].ends_with("generated"), "{suite} {lines:?}");
             let normal = |line: String| dir.normal(&line.replace(&dir.arg().replace('/', "-"), "-P"), &name);
             let seen: Vec<String> = look(suite, &dir, &name).into_iter().map(normal).collect();
             dir.run(suite, "lxc-stop", &name, &["-k"]).exits(0);
             dir.gone(suite, &name);
             assert!(!dir.join(&name).join("apparmor").exists(), "{suite} {lines:?}: the profile is left");
+            assert!(!loaded(&name), "{suite} {lines:?}: the profile is still loaded");
             let left = std::fs::read_dir(NAMESPACES).unwrap().flatten();
             let left: Vec<_> = left.filter(|e| e.file_name().to_string_lossy().contains(&name)).collect();
             assert!(left.is_empty(), "{suite} {lines:?}: the policy namespace is left");
@@ -74,9 +88,7 @@ fn compare(look: impl Fn(&Suite, &Lxcpath, &str) -> Vec<String>) {
 fn labels_are_the_peers() {
     needs!(root, ours, peer, apparmor);
     compare(|suite, dir, name| {
-        let pid = dir.run(suite, "lxc-info", name, &["-pH"]).ok();
-        let label = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/attr/apparmor/current"));
-        let mut seen = vec![label(pid.trim()).expect("read the label of init")];
+        let mut seen = vec![label(dir, suite, name)];
         let inside = ["--", "cat", "/proc/self/attr/current"];
         seen.push(dir.run(suite, "lxc-attach", name, &inside).ok());
         seen.push(dir.run(suite, "lxc-attach", name, &[&["-e", "LSM"][..], &inside].concat()).stdout);
@@ -128,4 +140,45 @@ fn lines_of_ones_own_are_in_force() {
     dir.start(&ours, &name);
     dir.run(&ours, "lxc-attach", &name, &["--", "cat", "/etc/group"]).exits(0);
     dir.run(&ours, "lxc-attach", &name, &["--", "cat", "/etc/passwd"]).exits(1);
+}
+
+/// `unchanged` is the label of whoever starts it, which is not always no confinement; and no profile is made for it.
+#[test]
+fn a_label_that_stays() {
+    needs!(root, ours, apparmor);
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let name = container(&dir, &["lxc.apparmor.profile = unchanged"]);
+    dir.start(&ours, &name);
+    assert_eq!(label(&dir, &ours, &name), "unconfined");
+    dir.kill(&ours, &name);
+    dir.gone(&ours, &name);
+    let start = format!("{} -P {} -n {name} -d", ours.path("lxc-start").display(), dir.arg());
+    let script = format!("echo -n 'changeprofile lxc-test-outer' >/proc/self/attr/current && exec {start}");
+    let profile = dir.join("outer");
+    std::fs::write(&profile, "profile lxc-test-outer { file, mount, umount, pivot_root, capability, network, signal, ptrace, unix, change_profile, userns, mqueue, io_uring, }\n").unwrap();
+    let parser = |option: &str| {
+        let mut command = std::process::Command::new("apparmor_parser");
+        command.arg(option).arg(&profile);
+        lxc_testkit::Running::spawn(command).wait()
+    };
+    parser("-r").exits(0);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script]);
+    let output = lxc_testkit::Running::spawn(command).wait();
+    let seen = (output.code == 0).then(|| label(&dir, &ours, &name));
+    dir.kill(&ours, &name);
+    parser("-R").exits(0);
+    assert_eq!(seen.as_deref(), Some("lxc-test-outer (enforce)"), "{output}");
+}
+
+/// What [`super::systemd`] finds nothing of.
+#[test]
+fn the_kernel_tells_of_what_it_denies() {
+    needs!(root, ours, apparmor, program "dmesg");
+    let (dir, ours) = (Lxcpath::new(), Suite::ours());
+    let name = container(&dir, &["lxc.apparmor.profile = generated"]);
+    dir.start(&ours, &name);
+    dir.sh(&ours, &name, "mount -t ext4 /dev/null /mnt 2>/dev/null; true");
+    let log = lxc_testkit::net::sh("dmesg");
+    assert!(log.lines().any(|l| l.contains("DENIED") && l.contains(&name)), "nothing of it in the log");
 }

@@ -35,10 +35,14 @@ struct Proxy {
 
 impl Proxy {
     fn listen(path: &Path, answer: Answer) -> Proxy {
+        Proxy::at(&SocketAddrUnix::new(path).unwrap(), answer)
+    }
+
+    fn at(address: &SocketAddrUnix, answer: Answer) -> Proxy {
         let listener =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .unwrap();
-        rustix::net::bind(&listener, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        rustix::net::bind(&listener, address).unwrap();
         rustix::net::listen(&listener, 8).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = seen.clone();
@@ -105,12 +109,16 @@ fn serve(socket: &OwnedFd, answer: Answer, record: &Mutex<Vec<String>>) {
 const POLICY: &str = "2\ndenylist\nmkdir notify\nmkdirat notify\n";
 
 fn container(dir: &Lxcpath, proxy: Option<&Path>) -> String {
+    asking(dir, proxy.map(|path| path.display().to_string()).as_deref())
+}
+
+fn asking(dir: &Lxcpath, proxy: Option<&str>) -> String {
     let policy = dir.join("policy");
     std::fs::write(&policy, POLICY).unwrap();
     let builder = dir.busybox("ask").quick().line(format!("lxc.seccomp.profile = {}", policy.display()));
     let builder = builder.line("lxc.seccomp.notify.cookie = chocolate");
     match proxy {
-        Some(path) => builder.line(format!("lxc.seccomp.notify.proxy = unix:{}", path.display())).build(),
+        Some(address) => builder.line(format!("lxc.seccomp.notify.proxy = unix:{address}")).build(),
         None => builder.build(),
     }
 }
@@ -146,6 +154,39 @@ fn a_proxy_decides() {
             seen
         });
     }
+}
+
+/// A name that is in no file system. The peer loses its last letter.
+#[test]
+fn a_proxy_with_an_abstract_name() {
+    needs!(root, ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let address = format!("lxc-test-proxy-{}", std::process::id());
+    let proxy = Proxy::at(&SocketAddrUnix::new_abstract_name(address.as_bytes()).unwrap(), Answer::Fail(18));
+    let name = asking(&dir, Some(&format!("@{address}")));
+    dir.start(&suite, &name);
+    assert!(make(&dir, &suite, &name, "/d").ends_with("Invalid cross-device link"));
+    assert_eq!(proxy.seen().len(), 1);
+    dir.kill(&suite, &name);
+}
+
+/// One that ends, and another at its address later: nobody waits meanwhile, and the new one is asked.
+#[test]
+fn a_proxy_that_is_started_anew() {
+    needs!(root, ours);
+    let (suite, dir) = (Suite::ours(), Lxcpath::new());
+    let socket = dir.join("proxy");
+    let first = Proxy::listen(&socket, Answer::HangUp);
+    let name = container(&dir, Some(&socket));
+    dir.start(&suite, &name);
+    assert!(make(&dir, &suite, &name, "/d").ends_with("Function not implemented"));
+    assert_eq!(first.seen().len(), 1);
+    std::fs::remove_file(&socket).unwrap();
+    assert!(make(&dir, &suite, &name, "/d").ends_with("Function not implemented"));
+    let second = Proxy::listen(&socket, Answer::Continue);
+    assert_eq!(make(&dir, &suite, &name, "/d"), "0 ");
+    assert_eq!((first.seen().len(), second.seen().len()), (1, 1));
+    dir.kill(&suite, &name);
 }
 
 /// init's own filter, and the hooks that run under it.
@@ -215,7 +256,7 @@ fn a_silent_proxy_does_not_stop_the_monitor() {
     let asks = process::all().into_iter().find(|pid| process::command_line(*pid) == "mkdir /silence");
     process::kill(asks.expect("the process that asks"), Signal::KILL);
     waits.wait().exits(137);
-    let _again = dir.spawn(&suite, "lxc-attach", &name, &["--", "mkdir", "/again"]);
+    let again = dir.spawn(&suite, "lxc-attach", &name, &["--", "mkdir", "/again"]);
     eventually("the next one is asked about", || proxy.seen().len() == 2);
     let monitor = dir.monitor_pid(&name).expect("a monitor");
     let ticks = || {
@@ -227,6 +268,9 @@ fn a_silent_proxy_does_not_stop_the_monitor() {
     let before = ticks();
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert!(ticks() - before < 50, "the monitor is busy: {} of 200", ticks() - before);
+    // Half a minute is too long for an answer.
+    let output = again.wait();
+    assert!(output.code == 1 && output.stderr.contains("Function not implemented"), "{output}");
     dir.kill(&suite, &name);
     dir.gone(&suite, &name);
 }

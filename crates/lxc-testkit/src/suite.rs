@@ -53,7 +53,8 @@ impl Suite {
         Suite::below("ours", &prefix).ok_or("our commands are not installed: run `cargo xtask test`".into())
     }
 
-    pub(crate) fn find_peer() -> Result<Suite, String> {
+    /// The distribution's, or why it is not here.
+    pub fn find_peer() -> Result<Suite, String> {
         Suite::below("peer", Path::new("/usr")).ok_or("needs the distribution's LXC (package lxc)".into())
     }
 

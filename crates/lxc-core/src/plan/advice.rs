@@ -86,12 +86,25 @@ fn labels(adviser: &mut Adviser, values: &Values, host: &Host) {
         "lxc.apparmor.raw",
         generated,
     );
+    for (set, key) in [
+        (values.selinux_context.is_some(), "lxc.selinux.context"),
+        (values.selinux_keyring.is_some(), "lxc.selinux.context.keyring"),
+    ] {
+        adviser.say(set && !host.selinux, key, "has no effect: SELinux is not enabled here");
+        let other = "has no effect: AppArmor is enabled here, and labels containers";
+        adviser.say(set && host.selinux && host.apparmor.is_some(), key, other);
+    }
     adviser.say(
-        values.selinux_context.is_some() && !host.selinux,
-        "lxc.selinux.context",
-        "has no effect: SELinux is not enabled here",
+        values.selinux_keyring.is_some() && values.keyring_session,
+        "lxc.selinux.context.keyring",
+        "has no effect with lxc.keyring.session = 1: the container gets no keyring of its own",
     );
     let seccomp = &values.seccomp;
+    adviser.say(
+        seccomp.notify_cookie.is_some() && seccomp.notify_proxy.is_none(),
+        "lxc.seccomp.notify.cookie",
+        "has no effect without lxc.seccomp.notify.proxy",
+    );
     for (set, key) in [
         (seccomp.allow_nesting, "lxc.seccomp.allow_nesting"),
         (seccomp.notify_proxy.is_some(), "lxc.seccomp.notify.proxy"),

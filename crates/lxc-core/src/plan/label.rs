@@ -74,9 +74,8 @@ impl LabelPlan {
         const KEY: &str = "lxc.apparmor.profile";
         // One of them labels: AppArmor where both are there.
         let Some(apparmor) = &host.apparmor else {
-            let context = values.selinux_context.as_ref().filter(|_| host.selinux);
-            let other = context.filter(|c| c.as_str() != "unconfined_t");
-            return Ok(other.map_or(LabelPlan::Keep, |c| LabelPlan::Context(c.clone())));
+            let context = context(values).filter(|_| host.selinux);
+            return Ok(context.map_or(LabelPlan::Keep, |c| LabelPlan::Context(c.clone())));
         };
         let values = &values.apparmor;
         let profile = values.profile.as_deref();
@@ -125,6 +124,17 @@ impl LabelPlan {
             LabelPlan::Context(context) => Some(Label::SeLinux(context.clone())),
         }
     }
+}
+
+/// The context of `lxc.selinux.context`, unless it is to stay.
+fn context(values: &Values) -> Option<&String> {
+    values.selinux_context.as_ref().filter(|c| c.as_str() != "unconfined_t")
+}
+
+/// The context of keys that are made where SELinux labels containers: their own, or else that of init.
+pub fn key_context(values: &Values, host: &Host) -> Option<String> {
+    let context = values.selinux_keyring.as_ref().or_else(|| context(values));
+    context.filter(|_| host.selinux && host.apparmor.is_none()).cloned()
 }
 
 fn default_profile(host: &Host) -> &'static str {

@@ -100,6 +100,8 @@ pub struct Plan {
     pub console: bool,
     /// The security label of init.
     pub label: LabelPlan,
+    /// The SELinux context of keys that init's session makes.
+    pub key_context: Option<String>,
     /// What the kernel lets init call; absent where nothing is said, or a filter of the host's is in force.
     pub filter: Option<Filter>,
 }
@@ -148,6 +150,7 @@ impl Plan {
                 console: values.console.path.as_deref() != Some(Path::new("none")),
                 filter: filter(&values.seccomp)?,
                 label: LabelPlan::resolve(values, lxcpath, name, host)?,
+                key_context: label::key_context(values, host),
                 rootfs,
                 options,
                 values: resolved,
@@ -288,7 +291,10 @@ fn require_mount_namespace(values: &Values, namespaces: &Namespaces) -> Result<(
 pub fn filter(keys: &Seccomp) -> Result<Option<Filter>> {
     let Some(profile) = &keys.profile else { return Ok(None) };
     if !keys.allow_nesting && seccomp::is_confined() {
-        log::info!("lxc.seccomp.profile is not in force: this process is under a filter already");
+        log::warn!(
+            "lxc.seccomp.profile is not in force: this process is under a filter already, and \
+             lxc.seccomp.allow_nesting is not set"
+        );
         return Ok(None);
     }
     let what = || format!("lxc.seccomp.profile = {}", profile.display());

@@ -277,7 +277,10 @@ fn action<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Option<Action
         "notify" => Action::Notify,
         "errno" => {
             let number = words.next().ok_or("errno needs a number")?;
-            let parsed = unsigned(number).filter(|n| *n <= MAX_ERRNO);
+            // Upstream reads it as decimal, whatever it begins with.
+            let hexadecimal = number.starts_with("0x") || number.starts_with("0X");
+            let parsed = if hexadecimal { unsigned(number) } else { number.parse().ok() };
+            let parsed = parsed.filter(|n| *n <= MAX_ERRNO);
             let parsed = parsed.ok_or_else(|| format!("'{number}' is not an error number"))?;
             Action::Errno(parsed as u16)
         }

@@ -22,7 +22,7 @@ use crate::hooks::HookContext;
 use crate::lsm;
 use crate::mount::{automount, dev, entries, pivot as pivoting, tree};
 use crate::network;
-use crate::plan::{LabelPlan, Plan, limits, namespaces};
+use crate::plan::{Plan, limits, namespaces};
 use crate::rootfs::{Procfs, Root, enter_directory};
 use crate::terminal::pty::Pty;
 pub use terminals::{send_descriptors, set_up_terminals};
@@ -336,11 +336,7 @@ pub fn set_hostname(child: &mut Child<'_>) -> Result<()> {
 
 /// The container does not see the keys of whoever started it.
 pub fn new_keyring(child: &mut Child<'_>) -> Result<()> {
-    let values = &child.plan.values;
-    let context = match &child.plan.label {
-        LabelPlan::Context(own) => Some(values.selinux_keyring.as_ref().unwrap_or(own)),
-        _ => None,
-    };
+    let context = &child.plan.key_context;
     if let Some(context) = context {
         lsm::selinux::label_keys(Some(context))?;
     }
