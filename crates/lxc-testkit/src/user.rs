@@ -88,15 +88,22 @@ impl OrdinaryUser {
 
     /// A shell of the user's, in which a suite's commands come first.
     pub fn shell(&self, suite: &Suite, script: &str) -> Command {
+        let mut command =
+            self.roots_shell(suite, "exec setpriv --reuid=\"$U\" --regid=\"$U\" --init-groups sh -c \"$1\"");
+        command.arg(script);
+        command
+    }
+
+    /// A shell of root's that sees what the user sees. `$U` is the user's number.
+    pub fn roots_shell(&self, suite: &Suite, script: &str) -> Command {
         const PREPARE: &str =
             "mount -t overlay -o \"lowerdir=/etc,upperdir=$D/etc,workdir=$D/work\" overlay /etc
-            mkdir -p /run/lxc && mount --bind \"$D/run\" /run/lxc && cd \"$D/home\"
-            exec setpriv --reuid=\"$U\" --regid=\"$U\" --init-groups sh -c \"$1\"";
+            mkdir -p /run/lxc && mount --bind \"$D/run\" /run/lxc && cd \"$D/home\"\n";
         let mut command = suite.command("lxc-start");
         let clean: Vec<_> =
             command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
         command = Command::new("unshare");
-        command.args(["-m", "--propagation", "slave", "sh", "-ec", PREPARE, "sh", script]);
+        command.args(["-m", "--propagation", "slave", "sh", "-ec", &format!("{PREPARE}{script}"), "sh"]);
         for (key, value) in clean {
             match value {
                 Some(value) => command.env(key, value),
