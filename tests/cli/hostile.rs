@@ -85,6 +85,26 @@ fn clients_that_stop_in_the_middle() {
     victim.recovers();
 }
 
+/// Who sends a byte now and then has no more time for it than others.
+#[test]
+fn slow_clients() {
+    needs!(root, ours);
+    let victim = Victim::new();
+    let mut slow: Vec<UnixStream> = (0..8).map(|_| victim.connect()).collect();
+    let begin = Instant::now();
+    let request = [client::header(GET_STATE, 0, 0), client::header(GET_STATE, 0, 0)].concat();
+    let cut_off = request.iter().find_map(|byte| {
+        std::thread::sleep(Duration::from_millis(900));
+        slow.iter_mut().any(|stream| stream.write_all(&[*byte]).is_err()).then(|| begin.elapsed())
+    });
+    // Nothing was answered: a header has more bytes than there are seconds.
+    let after = cut_off.expect("they are cut off");
+    assert!((Duration::from_secs(9)..Duration::from_secs(14)).contains(&after), "{after:?}");
+    victim.answers();
+    drop(slow);
+    victim.recovers();
+}
+
 #[test]
 fn lengths_that_are_none() {
     needs!(root, ours);
@@ -92,8 +112,10 @@ fn lengths_that_are_none() {
     for length in [-1, i32::MIN, i32::MAX, 8193, 1 << 30] {
         let mut stream = victim.connect();
         stream.write_all(&client::header(7, length, 0)).unwrap();
-        // Refused or cut off; nothing is allocated for it.
-        let _ = stream.read(&mut [0; 64]);
+        // Refused or cut off at once; nothing is allocated for it.
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let answer = stream.read(&mut [0; 64]).map_err(|e| e.kind());
+        assert_ne!(answer, Err(std::io::ErrorKind::WouldBlock), "{length}");
         victim.answers();
     }
     victim.recovers();

@@ -97,10 +97,7 @@ fn groups_of_init() {
 /// keyctl(2), KEYCTL_GET_KEYRING_ID of the session, by perl of the host.
 #[test]
 fn the_session_keyring_is_new() {
-    needs!(root, ours, program "perl");
-    if !cfg!(target_arch = "x86_64") {
-        return;
-    }
+    needs!(root, ours, program "perl", machine "x86_64");
     let ask = ["-e", "print syscall(250, 0, -3, 0)"];
     let own = std::process::Command::new("perl").args(ask).output().expect("run perl").stdout;
     let own = String::from_utf8_lossy(&own).into_owned();

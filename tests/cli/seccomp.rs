@@ -54,10 +54,7 @@ const BAD_CALL: i32 = 159;
 
 #[test]
 fn every_action() {
-    needs!(root, ours, program "perl");
-    if !cfg!(target_arch = "x86_64") {
-        return;
-    }
+    needs!(root, ours, program "perl", machine "x86_64");
     let ended = ["", "", "", ""];
     for (action, code, seen) in
         [("errno 5", 0, "5"), ("errno 38", 0, "38"), ("errno 010", 0, "10"), ("errno 0", 0, "made")]
@@ -75,10 +72,7 @@ fn every_action() {
 /// Everything but mkdir, by name and by number.
 #[test]
 fn every_default() {
-    needs!(root, ours, program "perl");
-    if !cfg!(target_arch = "x86_64") {
-        return;
-    }
+    needs!(root, ours, program "perl", machine "x86_64");
     let others = || syscalls::x86_64::Sysno::iter().filter(|call| call.name() != "mkdir");
     let names: String = others().map(|call| format!("{}\n", call.name())).collect();
     let allowed: String = others().map(|call| format!("{} allow\n", call.name())).collect();
@@ -102,10 +96,7 @@ fn every_default() {
 
 #[test]
 fn every_operator() {
-    needs!(root, ours, program "perl");
-    if !cfg!(target_arch = "x86_64") {
-        return;
-    }
+    needs!(root, ours, program "perl", machine "x86_64");
     for (signs, seen) in [
         (["==", "SCMP_CMP_EQ"], ["made", "made", "7", "made"]),
         (["!=", "SCMP_CMP_NE"], ["7", "7", "made", "7"]),
@@ -143,10 +134,7 @@ const MKDIR_I386: &[u8] = &[
 /// Each section of a policy is for the calls of its architecture, and for no others.
 #[test]
 fn sections_are_for_their_architectures() {
-    needs!(root, ours, program "perl");
-    if !cfg!(target_arch = "x86_64") {
-        return;
-    }
+    needs!(root, ours, program "perl", machine "x86_64");
     let policy = "2\ndenylist\n[x86]\nmkdir errno 5\n[x86_64]\nmkdir errno 6\n[x32]\nmkdir errno 7\n[arm64]\nmkdirat errno 8\n";
     let script = r#"open F, ">DIR/i386"; binmode F; print F pack("H*", "CODE"); close F; chmod 0755, "DIR/i386";
         $p = "/"; for $n (83, 0x40000053, 258) { print syscall($n, $n == 258 ? (-100, $p) : $p, 0) < 0 ? $!+0 : "made", " "; }

@@ -4,7 +4,7 @@
 //! CVE-2022-47952, CVE-2026-39402) and hostile clients of the command socket.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lxc_testkit::net::sh;
@@ -405,4 +405,62 @@ fn the_callers_environment() {
     assert!(!dir.file(&name, "env").contains("token"), "{}", dir.file(&name, "env"));
     let of_init = dir.sh(&ours, &name, "tr '\\0' '\\n' </proc/1/environ");
     assert!(!of_init.contains("token"), "{of_init}");
+}
+
+/// Whoever gets into the thread that serves the command socket opens cgroups and terminals, and no other file (Landlock).
+#[test]
+fn the_thread_that_serves() {
+    needs!(root, ours, landlock, program "perl", machine "x86_64");
+    let (ours, dir) = (Suite::ours(), Lxcpath::new());
+    let name = dir.busybox("served").quick().build();
+    dir.start(&ours, &name);
+    let monitor = dir.monitor_pid(&name).expect("a monitor");
+    let threads = std::fs::read_dir(format!("/proc/{monitor}/task")).expect("threads").flatten();
+    let comm = |path: PathBuf| std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+    let serves = threads.map(|t| t.path()).find(|t| comm(t.clone()) == "lxc-serve\n").expect("the thread");
+    let config = dir.join(&name).join("config");
+    let mut inject = std::process::Command::new("perl");
+    inject.args(["-e", include_str!("inject.pl")]).arg(serves.file_name().unwrap());
+    inject.args(["/etc/passwd", config.to_str().unwrap(), "/proc/1/environ", "/dev/pts"]).env("LC_ALL", "C");
+    let said = lxc_testkit::Running::spawn(inject).wait().exits(0).stdout;
+    let said: Vec<&str> = said.lines().map(|l| l.rsplit_once(": ").map_or("", |(_, what)| what)).collect();
+    assert_eq!(said, ["Permission denied", "Permission denied", "Permission denied", "opened"]);
+    // It goes on as if nothing had happened.
+    assert_eq!(dir.state(&ours, &name), "RUNNING");
+    dir.kill(&ours, &name);
+    dir.gone(&ours, &name);
+}
+
+/// What is dropped is dropped for init, its children and whoever attaches, and is not got back by executing.
+#[test]
+fn capabilities_and_privileges() {
+    needs!(root, ours);
+    let (ours, dir) = (Suite::ours(), Lxcpath::new());
+    let lines = ["lxc.cap.drop =", "lxc.cap.keep = chown setuid setgid", "lxc.no_new_privs = 1"];
+    let name = lines.iter().fold(dir.busybox("caps").quick(), |b, line| b.line(*line)).build();
+    dir.start(&ours, &name);
+    let script =
+        "for p in 1 self; do grep -E '^(Cap(Bnd|Eff|Prm)|NoNewPrivs)' /proc/$p/status; done | cut -f2";
+    // CAP_CHOWN, CAP_SETGID, CAP_SETUID.
+    let each = format!("{0}\n{0}\n{0}\n1\n", "00000000000000c1");
+    assert_eq!(dir.sh(&ours, &name, script), each.repeat(2));
+    assert_eq!(dir.sh(&ours, &name, "mount -t tmpfs none /mnt 2>/dev/null || echo refused"), "refused\n");
+    dir.kill(&ours, &name);
+}
+
+/// The id of the host's boot, which would tell containers of one host, is not seen; nor is it changed from inside.
+#[test]
+fn the_boot_id_is_the_containers_own() {
+    needs!(root, ours);
+    const FILE: &str = "/proc/sys/kernel/random/boot_id";
+    let (ours, dir) = (Suite::ours(), Lxcpath::new());
+    let hosts = std::fs::read_to_string(FILE).unwrap();
+    let name = dir.busybox("boot").quick().line("lxc.mount.auto = proc:rw").build();
+    dir.start(&ours, &name);
+    let own = dir.sh(&ours, &name, &format!("cat {FILE}"));
+    assert!(own.len() == hosts.len() && own != hosts, "{own:?}");
+    let script = format!("chmod 666 {FILE}; true >>{FILE}");
+    dir.run(&ours, "lxc-attach", &name, &["--", "sh", "-c", &script]).exits(1);
+    assert_eq!(dir.sh(&ours, &name, &format!("grep -c ' {FILE} ro' /proc/self/mountinfo")), "1\n");
+    dir.kill(&ours, &name);
 }

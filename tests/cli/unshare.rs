@@ -88,3 +88,18 @@ fn the_status_is_passed_on_when_asked_for() {
     let output = unshare(&suite, &["-s", "NETWORK", "-i", "nodev0", "--", "touch", "/nonexistent/x"]);
     assert!(output.code == 1 && output.stderr.contains("nodev0"), "{output}");
 }
+
+/// A user namespace is for everybody; without one, nothing is.
+#[test]
+fn of_an_ordinary_user() {
+    needs!(root, ours, userns, ordinary_user);
+    let script = "call() { lxc-unshare \"$@\"; echo \"= $?\"; }; exec 2>/dev/null
+         call -s USER -- id -u; call -s 'USER|UTSNAME' -H inside -- hostname
+         call -s 'USER|NETWORK' -- cat /proc/net/dev; call -s 'USER|PID' -- sh -c 'echo $$'
+         call -s UTSNAME -- echo WENT; call -s NETWORK -- echo WENT";
+    Suite::compare(|suite| {
+        let text = lxc_testkit::OrdinaryUser::new().sh(suite, script).exits(0).stdout;
+        assert!(!text.contains("WENT"), "{suite}: {text}");
+        text
+    });
+}

@@ -19,6 +19,7 @@ struct Defence {
 }
 
 const ROOTFS: &str = "crates/lxc-core/src/rootfs/mod.rs";
+const SCRIPT: &str = "crates/lxc-core/src/spawn/script.rs";
 const USER_NIC: &str = "crates/lxc-user-nic/src/lib.rs";
 const TARGET: &str = "crates/lxc-user-nic/src/target.rs";
 
@@ -274,6 +275,85 @@ const DEFENCES: &[Defence] = &[
             ),
         ],
     },
+    Defence {
+        name: "CVE-2017-5985: a pid that is another's by then",
+        test: "user_nic::a_pid_that_is_anothers_by_then",
+        changes: &[
+            (TARGET, "pub struct Target(OwnedFd);", "pub struct Target(pub OwnedFd);"),
+            (
+                USER_NIC,
+                "let mut last = Errno::EXIST;",
+                "let mut last = Errno::EXIST; let again = std::fs::File::open(format!(\"/proc/{pid}/ns/net\")); \
+                 let target = Target(again.map_err(|e| e.to_string())?.into());",
+            ),
+        ],
+    },
+    Defence {
+        name: "quotas of users who ask for many devices at once",
+        test: "user_nic::many_at_once",
+        changes: &[("crates/lxc-user-nic/src/registry.rs", "lock(&file)?;", "let _ = lock;")],
+    },
+    Defence {
+        name: "capabilities that are dropped",
+        test: "security::capabilities_and_privileges",
+        changes: &[(SCRIPT, "|p| !p.drop_capabilities.is_empty()", "|_| false")],
+    },
+    Defence {
+        name: "no_new_privs",
+        test: "security::capabilities_and_privileges",
+        changes: &[(SCRIPT, "|p| p.values.no_new_privs", "|_| false")],
+    },
+    Defence {
+        name: "seccomp",
+        test: "seccomp::a_system_under_the_usual_policy_is_confined_and_so_is_what_attaches",
+        changes: &[(SCRIPT, "|p| p.filter.is_some()", "|_| false")],
+    },
+    Defence {
+        name: "the caller's keyring",
+        test: "keys::the_session_keyring_is_new",
+        changes: &[(SCRIPT, "|p| !p.values.keyring_session", "|_| false")],
+    },
+    Defence {
+        name: "rules for devices",
+        test: "seccomp::the_common_configuration_starts",
+        changes: &[(
+            "crates/lxc-core/src/spawn/parent.rs",
+            "items::apply_v1(parent.layout, parent.payload, &parent.plan.values.cgroup1_items, true)",
+            "Ok(())",
+        )],
+    },
+    Defence {
+        name: "a sysfs that goes elsewhere",
+        test: "races::sysfs",
+        changes: &[(
+            "crates/lxc-core/src/mount/automount.rs",
+            "rustix::mount::mount_remount(&*fd_path(sys.as_fd()), flags, \"\")",
+            "rustix::mount::mount_remount(&*fd_path(root.find(\"sys\").doing(what)?.as_fd()), flags, \"\").or(Ok::<(), Errno>(()))",
+        )],
+    },
+    Defence {
+        name: "slow clients",
+        test: "hostile::slow_clients",
+        changes: &[(
+            "crates/lxc-core/src/monitor/server.rs",
+            "PATIENCE: Duration = Duration::from_secs(10)",
+            "PATIENCE: Duration = Duration::from_secs(1000)",
+        )],
+    },
+    Defence {
+        name: "requests of any length",
+        test: "hostile::lengths_that_are_none",
+        changes: &[("crates/lxc-core/src/monitor/server.rs", "if length > MAX_PAYLOAD {", "if false {")],
+    },
+    Defence {
+        name: "the monitor's own confinement",
+        test: "security::the_thread_that_serves",
+        changes: &[(
+            "crates/lxc-core/src/monitor/confine.rs",
+            "if let Err(e) = rules.restrict_self() {",
+            "if let Err(e) = rules.try_clone() {",
+        )],
+    },
 ];
 
 /// Descriptions of changes that do not fit the sources any more.
@@ -292,14 +372,14 @@ pub fn stale() -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// `cargo xtask defences [FILTER]`.
+/// `cargo xtask defences [FILTER]…`.
 pub fn run(options: &[&str]) -> Result<()> {
     if !shell::is_root() {
         bail!("defences: the tests need root");
     }
     setup::run(For::Tests)?;
-    let filter = options.first().copied().unwrap_or_default();
-    let wanted = || DEFENCES.iter().filter(|d| d.name.contains(filter) || d.test.contains(filter));
+    let named = |d: &Defence| options.iter().any(|o| d.name.contains(o) || d.test.contains(o));
+    let wanted = || DEFENCES.iter().filter(|d| options.is_empty() || named(d));
     let tree = std::path::absolute(shell::target().join("defences"))?;
     copy_sources(&tree)?;
     let mappers = tree.join("target/uidmap");

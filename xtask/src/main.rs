@@ -26,7 +26,7 @@ cargo xtask TASK [OPTIONS]
   test [--vm] [FILTER]        build, install to a staging directory, run all tests; --vm: the end-to-end ones in a guest
   bench [--vm] [--quick]      measure beside the LXC of the distribution, here or in a guest
   vm [OPTIONS] -- COMMAND     run a command in a throw-away guest with systemd, cgroup v2 and AppArmor (vm --help)
-  defences [FILTER]           take each defence out of a copy of the sources: a test of security must notice
+  defences [FILTER]…          take each defence out of a copy of the sources: a test of security must notice
   codegen [--check]           write man/ and completions/ from the tables, or check that they are current
   tidy                        rules that neither compiler nor clippy checks
 ";

@@ -25,6 +25,8 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(ordinary_user)`: ids can be mapped for an [`OrdinaryUser`](crate::OrdinaryUser);
 /// * `needs!(apparmor)`: AppArmor is enabled;
 /// * `needs!(file_system "btrfs")`: the kernel has it, and there is a program that makes it;
+/// * `needs!(landlock)`: the kernel confines by Landlock;
+/// * `needs!(machine "x86_64")`: the tests are built for that architecture;
 /// * `needs!(device_mapper)`: the kernel has the device mapper;
 /// * `needs!(processor)`: the processor is a real one: what takes a minute on it takes ten where it is emulated;
 /// * `needs!(nbd)`: the kernel has network block devices;
@@ -83,6 +85,20 @@ pub fn file_system(kind: &str) -> Reason {
         known || std::process::Command::new("modprobe").arg(kind).status().is_ok_and(|s| s.success());
     let makes = kind == "tmpfs" || in_path(&format!("mkfs.{kind}")).is_some();
     (loaded && makes).then_some(()).ok_or(format!("needs file systems of type {kind}, and mkfs.{kind}"))
+}
+
+/// See [`needs!`].
+pub fn landlock() -> Reason {
+    use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr};
+    let rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create);
+    // A kernel without it makes no descriptor of it.
+    let made = rules.ok().and_then(Option::<std::os::fd::OwnedFd>::from);
+    made.map(drop).ok_or("needs a kernel with Landlock".into())
+}
+
+/// See [`needs!`].
+pub fn machine(name: &str) -> Reason {
+    (std::env::consts::ARCH == name).then_some(()).ok_or(format!("needs a machine of type {name}"))
 }
 
 /// See [`needs!`].

@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::error::{Doing, Error, Result};
 use crate::files::fd_path;
-use crate::rootfs::{Root, mount_on};
+use crate::rootfs::{self, Root, mount_on};
 use crate::terminal::pty::Pty;
 
 /// Nodes of a new /dev: name, major, minor.
@@ -177,10 +177,10 @@ pub fn make_links(dev: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Gives the container a boot id of its own: best effort, after the pivot.
-pub fn fake_boot_id() -> Result<()> {
-    const TARGET: &str = "/proc/sys/kernel/random/boot_id";
-    const FILE: &str = "/dev/.lxc-boot-id";
+/// Gives the container a boot id of its own, with /dev and /proc in place: best effort.
+pub fn fake_boot_id(root: &Root) -> Result<()> {
+    const TARGET: &str = "proc/sys/kernel/random/boot_id";
+    const FILE: &str = ".lxc-boot-id";
     let mut bytes = [0u8; 16];
     rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
         .doing(|| "read random bytes")?;
@@ -190,11 +190,12 @@ pub fn fake_boot_id() -> Result<()> {
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let id = format!("{}-{}-{}-{}-{}\n", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::open(FILE, flags, Mode::from_raw_mode(0o444)).doing(|| format!("create {FILE}"))?;
-    rustix::io::write(&file, id.as_bytes()).doing(|| format!("write {FILE}"))?;
-    rustix::mount::mount_bind(FILE, TARGET).doing(|| format!("bind {FILE} on {TARGET}"))?;
-    let flags =
-        MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount_remount(TARGET, flags, "").doing(|| format!("make {TARGET} read-only"))
+    let file = rustix::fs::openat(root.below("dev")?.fd(), FILE, flags, Mode::from_raw_mode(0o444))
+        .doing(|| format!("create dev/{FILE}"))?;
+    rustix::io::write(&file, id.as_bytes()).doing(|| format!("write dev/{FILE}"))?;
+    let target = root.find(TARGET).doing(|| format!("find {TARGET}"))?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rootfs::bind(file.as_fd(), target.as_fd(), Some(flags))
+        .doing(|| format!("bind dev/{FILE} read-only on {TARGET}"))
+        .map(drop)
 }

@@ -4,9 +4,10 @@
 //! A library would bring threads, and a process that clones must have only one.
 
 use std::io::{Read, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::error::{Doing, Error, Kind, Result};
 
@@ -203,11 +204,11 @@ pub struct Bus {
 }
 
 /// Addresses of a list such as `unix:path=/run/user/1000/bus,guid=…;unix:abstract=…`, as far as they are sockets.
-pub fn addresses(list: &str) -> Vec<SocketAddr> {
+pub fn addresses(list: &str) -> Vec<SocketAddrUnix> {
     let one = |address: &str| {
         address.strip_prefix("unix:")?.split(',').find_map(|pair| match pair.split_once('=')? {
-            ("path", path) => SocketAddr::from_pathname(unescape(path)).ok(),
-            ("abstract", name) => SocketAddr::from_abstract_name(unescape(name)).ok(),
+            ("path", path) => SocketAddrUnix::new(unescape(path)).ok(),
+            ("abstract", name) => SocketAddrUnix::new_abstract_name(unescape(name).as_bytes()).ok(),
             _ => None,
         })
     };
@@ -234,12 +235,24 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// What is left of the time, for a socket.
+fn left(deadline: Instant) -> std::io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(std::io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
 impl Bus {
-    /// Connects and says who is calling. Nothing of it takes longer than `patience`.
-    pub fn connect(address: &SocketAddr, patience: Duration) -> Result<Bus> {
+    /// Connects and says who is calling. Nothing that is done with it goes on after `deadline`.
+    pub fn connect(address: &SocketAddrUnix, deadline: Instant) -> Result<Bus> {
         let what = || "connect to systemd";
-        let stream = UnixStream::connect_addr(address).doing(what)?;
-        let mut bus = Bus { stream, serial: 0, deadline: Instant::now() + patience, signals: Vec::new() };
+        let flags = SocketFlags::CLOEXEC;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).doing(what)?;
+        // To one that accepts nobody one waits as long as one may send.
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left(deadline).doing(what)?))
+            .and_then(|()| rustix::net::connect(&socket, address))
+            .doing(what)?;
+        let mut bus = Bus { stream: socket.into(), serial: 0, deadline, signals: Vec::new() };
         let uid = rustix::process::geteuid().as_raw().to_string();
         let hex: String = uid.bytes().map(|b| format!("{b:02x}")).collect();
         bus.write(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes()).doing(what)?;
@@ -260,20 +273,25 @@ impl Bus {
         Ok(bus)
     }
 
-    /// What is left of the patience, for the socket.
-    fn remaining(&self) -> std::io::Result<Option<Duration>> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(std::io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.set_write_timeout(self.remaining()?)?;
-        self.stream.write_all(bytes)
+    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(Some(left(self.deadline)?))?;
+            let written = self.stream.write(bytes)?;
+            bytes = &bytes[written..];
+        }
+        Ok(())
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.stream.set_read_timeout(self.remaining()?)?;
-        self.stream.read_exact(buffer)
+        let mut filled = 0;
+        while filled < buffer.len() {
+            self.stream.set_read_timeout(Some(left(self.deadline)?))?;
+            match self.stream.read(&mut buffer[filled..])? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                n => filled += n,
+            }
+        }
+        Ok(())
     }
 
     fn message(&mut self) -> Result<Message> {
@@ -398,12 +416,41 @@ mod tests {
         }
     }
 
+    /// One that accepts nobody, one that says nothing, and one that says little at a time.
+    #[test]
+    fn a_bus_that_hangs() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("bus");
+        let address = SocketAddrUnix::new(&path).expect("an address");
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
+        rustix::net::bind(&socket, &address).and_then(|()| rustix::net::listen(&socket, 0)).expect("listen");
+        let hangs = || {
+            let begin = Instant::now();
+            let error =
+                Bus::connect(&address, begin + Duration::from_millis(300)).map(drop).expect_err("no bus");
+            assert!(begin.elapsed() < Duration::from_secs(3), "{:?}: {error}", begin.elapsed());
+        };
+        hangs();
+        // It is still in the backlog, which is full with it.
+        hangs();
+        let listener = std::os::unix::net::UnixListener::from(socket);
+        listener.accept().expect("accept the first");
+        let dribble = std::thread::spawn(move || {
+            let (mut bus, _) = listener.accept().expect("accept");
+            while bus.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        hangs();
+        dribble.join().expect("it ends with the connection");
+    }
+
     #[test]
     fn where_a_bus_is() {
         let paths = |list: &str| -> Vec<String> {
             addresses(list)
                 .iter()
-                .map(|a| a.as_pathname().map_or_else(|| "abstract".into(), |p| p.display().to_string()))
+                .map(|a| a.path().map_or("abstract".into(), |p| p.to_string_lossy().into_owned()))
                 .collect()
         };
         assert_eq!(paths("unix:path=/run/user/1/bus,guid=0"), ["/run/user/1/bus"]);

@@ -4,7 +4,7 @@
 mod bus;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lxc_sys::Errno;
 use rustix::fs::{CWD, Mode};
@@ -115,10 +115,11 @@ struct Manager {
 
 impl Manager {
     fn connect() -> Result<Manager> {
+        let deadline = Instant::now() + PATIENCE;
         let mut last = None;
         for (list, brokered) in places() {
             for address in addresses(&list) {
-                match Bus::connect(&address, PATIENCE) {
+                match Bus::connect(&address, deadline) {
                     Ok(bus) => {
                         let mut manager = Manager { bus, brokered };
                         manager.hello()?;

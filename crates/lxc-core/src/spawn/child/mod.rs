@@ -465,8 +465,8 @@ pub fn pivot(child: &mut Child<'_>) -> Result<()> {
 }
 
 /// Best effort: programs take the id for that of the machine's boot.
-pub fn boot_id(_: &mut Child<'_>) -> Result<()> {
-    if let Err(e) = dev::fake_boot_id() {
+pub fn boot_id(child: &mut Child<'_>) -> Result<()> {
+    if let Err(e) = dev::fake_boot_id(child.root()?) {
         log::debug!("boot id: {e}");
     }
     Ok(())
