@@ -21,8 +21,6 @@ fn unconfined() -> Vec<Suite> {
 const UNSEEN: &[(&str, &str)] = &[
     ("lxc.apparmor.allow_incomplete", "has an effect where the kernel's AppArmor does not mediate mounts"),
     ("lxc.log.syslog", "goes to the log of the system, which tests leave alone"),
-    ("lxc.selinux.context", "no host with SELinux"),
-    ("lxc.selinux.context.keyring", "no host with SELinux"),
 ];
 
 /// Every key of the table is in some test, or there is a reason why not.

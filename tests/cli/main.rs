@@ -44,6 +44,7 @@ mod races;
 mod run;
 mod seccomp;
 mod security;
+mod selinux;
 mod session;
 mod snapshot;
 mod start;

@@ -13,7 +13,7 @@ use crate::install::install;
 use crate::setup::{self, For};
 use crate::shell;
 
-/// `cargo xtask test [--vm] [FILTER]`.
+/// `cargo xtask test [--vm [--kernel WORDS]] [FILTER]`.
 pub fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["--vm", filter @ ..] => in_guest::run(filter),

@@ -24,6 +24,8 @@ pub const FILE_VARIABLE: &str = "LXC_TEST_SKIPS";
 /// * `needs!(user "name")`: the machine has a user of that name, whom the guest has for tests;
 /// * `needs!(ordinary_user)`: ids can be mapped for an [`OrdinaryUser`](crate::OrdinaryUser);
 /// * `needs!(apparmor)`: AppArmor is enabled;
+/// * `needs!(selinux)`: a machine to be thrown away whose kernel has SELinux and no policy yet, as a guest that is
+///   booted with `lsm=selinux`;
 /// * `needs!(file_system "btrfs")`: the kernel has it, and there is a program that makes it;
 /// * `needs!(landlock)`: the kernel confines by Landlock;
 /// * `needs!(machine "x86_64")`: the tests are built for that architecture;
@@ -85,6 +87,14 @@ pub fn file_system(kind: &str) -> Reason {
         known || std::process::Command::new("modprobe").arg(kind).status().is_ok_and(|s| s.success());
     let makes = kind == "tmpfs" || in_path(&format!("mkfs.{kind}")).is_some();
     (loaded && makes).then_some(()).ok_or(format!("needs file systems of type {kind}, and mkfs.{kind}"))
+}
+
+/// See [`needs!`].
+pub fn selinux() -> Reason {
+    let has = Path::new("/sys/fs/selinux/load").exists();
+    let label = std::fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+    let fresh = has && label.trim_end_matches(['\0', '\n']) == "kernel";
+    fresh.then_some(()).ok_or("needs a guest with SELinux and no policy (--kernel lsm=selinux)".into())
 }
 
 /// See [`needs!`].

@@ -17,8 +17,12 @@ const PATIENCE: u32 = 10;
 /// They wait more than they compute.
 const THREADS: u32 = 4;
 
-/// `cargo xtask test --vm [FILTER]`: what was skipped on this machine comes first.
-pub fn run(filter: &[&str]) -> Result<()> {
+/// `cargo xtask test --vm [--kernel WORDS] [FILTER]`: what was skipped on this machine comes first.
+pub fn run(options: &[&str]) -> Result<()> {
+    let (kernel, filter) = match options {
+        ["--kernel", words, filter @ ..] => (*words, filter),
+        filter => ("", filter),
+    };
     setup::run(For::Vm)?;
     let program = static_program("lxc", "--test", "cli")?;
     let work = shell::target().join("vm-tests");
@@ -44,6 +48,7 @@ pub fn run(filter: &[&str]) -> Result<()> {
         work: Some(work),
         out: Some(out.clone()),
         limit: Duration::from_secs(7200),
+        kernel: kernel.into(),
         ..Guest::default()
     };
     let status = guest.run(&script, Profile::Quick, Box::new(counter), Box::new(std::io::stderr()))?;
