@@ -16,15 +16,25 @@ sub registers {
     return unpack "Q27", $text;
 }
 
-ptrace($SEIZE);
-ptrace($INTERRUPT);
-waitpid $tid, $WALL;
-my @saved = registers();
+my ($memory, @saved);
+open $memory, "+<", "/proc/$tid/mem" or die "memory: $!\n";
+# Until it waits in a system call: the instruction before is `syscall`.
+for my $try (0 .. 99) {
+    ptrace($SEIZE);
+    ptrace($INTERRUPT);
+    waitpid $tid, $WALL;
+    @saved = registers();
+    sysseek $memory, $saved[$RIP] - 2, 0;
+    sysread $memory, my $instruction, 2;
+    last if unpack("q", pack "Q", $saved[$ORIG_RAX]) >= 0 && $instruction eq "\x0f\x05";
+    die "it waits in no system call\n" if $try == 99;
+    ptrace($DETACH);
+    select undef, undef, undef, 0.02;
+}
 # Below what the thread has on its stack.
 my $place = $saved[$RSP] - 8192;
-open my $memory, "+<", "/proc/$tid/mem" or die "memory: $!\n";
 
-# The instruction before is the system call that it waits in. No call is to be begun anew: -1 in orig_rax.
+# No call is to be begun anew: -1 in orig_rax.
 sub call {
     my @regs = @saved;
     @regs[$RAX, $RDI, $RSI, $RDX, $R10, $ORIG_RAX, $RIP] = (@_, ~0, $saved[$RIP] - 2);

@@ -457,6 +457,29 @@ fn mount_entries_with_an_id_map() {
     });
 }
 
+/// Flags of a bind mount with an id map and without: there the kernel keeps the host's choice of access times. And a
+/// directory is not shown on a file.
+#[test]
+fn mount_entries_and_access_times() {
+    needs!(root, ours, userns);
+    let (ours, dir) = (Suite::ours(), Lxcpath::new());
+    std::fs::create_dir(dir.join("src")).unwrap();
+    let entry = |target: &str, options: &str| {
+        format!("lxc.mount.entry = PATH/src {target} none bind,create=dir,{options} 0 0")
+    };
+    let (plain, mapped) = (entry("plain", "ro,nodev"), entry("mapped", "noatime,ro,idmap=container"));
+    let lines = ["lxc.idmap = u 0 100000 65536", "lxc.idmap = g 0 100000 65536"];
+    let rest = ["lxc.rootfs.options = idmap=container", &plain, &mapped];
+    let name = container(&dir, &ours, "times", &[&lines[..], &rest].concat());
+    let look = "grep -E ' /plain ro,[^ ]*nodev| /mapped ro,[^ ]*noatime' /proc/self/mountinfo | wc -l";
+    assert_eq!(dir.sh(&ours, &name, look), "2\n");
+    dir.kill(&ours, &name);
+    let line = "lxc.mount.entry = PATH/src file none bind,create=file 0 0".replace("PATH", dir.arg());
+    let name = dir.busybox("file").quick().line(line).build();
+    let said = dir.run(&ours, "lxc-start", &name, &["-d"]).exits(1).stderr;
+    assert!(said.contains("on file: Not a directory"), "{said}");
+}
+
 #[test]
 fn mount_entries_from_inside_and_with_propagation() {
     needs!(root, ours);

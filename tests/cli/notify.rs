@@ -269,7 +269,7 @@ fn a_silent_proxy_does_not_stop_the_monitor() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert!(ticks() - before < 50, "the monitor is busy: {} of 200", ticks() - before);
     // Half a minute is too long for an answer.
-    let output = again.wait();
+    let output = again.wait_for(lxc_testkit::patience(std::time::Duration::from_secs(60)));
     assert!(output.code == 1 && output.stderr.contains("Function not implemented"), "{output}");
     dir.kill(&suite, &name);
     dir.gone(&suite, &name);

@@ -72,27 +72,25 @@ fn mount_targets_that_are_links() {
     let (dir, ours) = (Lxcpath::new(), Suite::ours());
     std::fs::create_dir_all(dir.join("outside/there")).unwrap();
     let outside = dir.join("outside");
+    let inside = outside.to_str().unwrap();
     let name = dir
         .busybox("target")
         .quick()
         .line("lxc.mount.entry = tmpfs target/made/deep tmpfs create=dir 0 0")
         .line("lxc.mount.entry = tmpfs target/there tmpfs create=dir 0 0")
-        .line("lxc.mount.entry = tmpfs up/made tmpfs create=dir 0 0")
+        .line("lxc.mount.entry = tmpfs up/also tmpfs create=dir 0 0")
         .line("lxc.mount.entry = /dev/null target/file none bind,create=file 0 0")
         .build();
     let rootfs = dir.join(&name).join("rootfs");
     // The same path leads somewhere inside, too.
     std::fs::create_dir_all(rootfs.join(outside.strip_prefix("/").unwrap())).unwrap();
     symlink(&outside, rootfs.join("target")).unwrap();
-    symlink("../../../../../../../../../../..", rootfs.join("up")).unwrap();
+    symlink(format!("../../../../../../../../../../../..{inside}"), rootfs.join("up")).unwrap();
     dir.start(&ours, &name);
     assert_eq!(names(&outside), ["there"], "a link outward was followed");
     // All of it is inside, where the same links lead within its own root.
     let mounts = dir.sh(&ours, &name, "cut -d' ' -f5 /proc/self/mountinfo");
-    let inside = outside.to_str().unwrap();
-    for mount in
-        [format!("{inside}/made/deep"), format!("{inside}/there"), format!("{inside}/file"), "/made".into()]
-    {
+    for mount in ["made/deep", "there", "file", "also"].map(|name| format!("{inside}/{name}")) {
         assert!(mounts.lines().any(|line| line == mount), "{mount} is not among {mounts}");
     }
     dir.kill(&ours, &name);
@@ -253,13 +251,8 @@ fn devices_of_a_hostile_image() {
     link("ptmx");
     link("null");
     dir.start(&ours, &name);
-    let shown = dir.run(
-        &ours,
-        "lxc-attach",
-        &name,
-        &["--", "sh", "-c", "cat /dev/console /dev/null & sleep 0.2; kill $!"],
-    );
-    assert!(!shown.stdout.contains("secret"), "{shown}");
+    let shown = dir.sh(&ours, &name, "timeout 1 cat /dev/console 2>/dev/null; cat /dev/null; echo looked");
+    assert!(shown.ends_with("looked\n") && !shown.contains("secret"), "{shown}");
     dir.kill(&ours, &name);
     // The whole directory elsewhere.
     std::fs::remove_dir_all(rootfs.join("dev")).unwrap();
@@ -324,6 +317,27 @@ fn lines_in_values() {
         let defined = format!("lxc.uts.name={value}");
         dir.run(&ours, "lxc-start", &name, &["-d", "-s", &defined]).exits(1);
     }
+    // Names and directories get into values, too.
+    let line = "x\nlxc.uts.name = y";
+    let listing = dir.listing();
+    for (command, of, more) in [
+        ("lxc-create", line, &["-t", "busybox"][..]),
+        ("lxc-copy", &*name, &["-N", line]),
+        ("lxc-copy", &*name, &["-R", "-N", line]),
+    ] {
+        let said = dir.run(&ours, command, of, more).exits(1).stderr;
+        assert!(said.contains("is not a valid container name"), "{said}");
+    }
+    assert_eq!(dir.listing(), listing);
+    let elsewhere = dir.join("else\nlxc.uts.name = y");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let place = elsewhere.to_str().unwrap();
+    let copied = dir.run(&ours, "lxc-copy", &name, &["-N", "copy", "-p", place]).exits(1);
+    let created = ours.run("lxc-create", &["-P", place, "-n", "made", "-t", "busybox"]).exits(1);
+    for output in [copied, created] {
+        assert!(output.stderr.contains("a value cannot contain a line break"), "{output}");
+    }
+    assert_eq!(names(&elsewhere), Vec::<String>::new());
     assert_eq!(std::fs::read_to_string(dir.join(&name).join("config")).unwrap(), before);
 }
 
@@ -407,17 +421,20 @@ fn the_callers_environment() {
     assert!(!of_init.contains("token"), "{of_init}");
 }
 
-/// Whoever gets into the thread that serves the command socket opens cgroups and terminals, and no other file (Landlock).
+/// What the thread that serves the command socket is made to open is a cgroup or a terminal, and no file of the host's or
+/// of the container's (Landlock).
 #[test]
 fn the_thread_that_serves() {
     needs!(root, ours, landlock, program "perl", machine "x86_64");
     let (ours, dir) = (Suite::ours(), Lxcpath::new());
     let name = dir.busybox("served").quick().build();
     dir.start(&ours, &name);
+    // It serves by now, and so it is confined.
+    assert_eq!(dir.state(&ours, &name), "RUNNING");
     let monitor = dir.monitor_pid(&name).expect("a monitor");
     let threads = std::fs::read_dir(format!("/proc/{monitor}/task")).expect("threads").flatten();
-    let comm = |path: PathBuf| std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-    let serves = threads.map(|t| t.path()).find(|t| comm(t.clone()) == "lxc-serve\n").expect("the thread");
+    let comm = |path: &PathBuf| std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+    let serves = threads.map(|t| t.path()).find(|t| comm(t) == "lxc-serve\n").expect("the thread");
     let config = dir.join(&name).join("config");
     let mut inject = std::process::Command::new("perl");
     inject.args(["-e", include_str!("inject.pl")]).arg(serves.file_name().unwrap());

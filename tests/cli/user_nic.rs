@@ -30,13 +30,15 @@ fn roots_script(user: &OrdinaryUser, text: &str) -> std::process::Command {
          call() {{ u=$1; shift; as $u $N \"$@\"; echo \"= $?\"; }}
          netns() {{
              setpriv --reuid=$1 --regid=$1 --init-groups unshare -Urn sleep 60 >/dev/null 2>&1 & PID=$!
-             until [ \"$(readlink /proc/$PID/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
-             until grep -q . /proc/$PID/uid_map; do sleep 0.01; done
+             until grep -q . /proc/$PID/uid_map && [ \"$(cat /proc/$PID/comm)\" = sleep ]; do
+                 kill -0 $PID || exit; sleep 0.01
+             done
          }}
          ip link add $B type bridge\n{text}\nkill $(jobs -p) 2>/dev/null; true",
         helper.display()
     );
-    let mut command = user.roots_shell(&Suite::ours(), "exec unshare -n -p -f --mount-proc sh -c \"$1\"");
+    let mut command =
+        user.roots_shell(&Suite::ours(), "exec unshare -n -p -f --kill-child --mount-proc sh -c \"$1\"");
     command.arg(whole);
     command
 }
@@ -169,10 +171,13 @@ fn a_hostile_surrounding() {
         (trap '' CHLD PIPE; call create - - $PID veth $B)
         for i in 1 2 3 4 5 6 7 8; do $N create - - $PID veth $B & kill -STOP $! 2>/dev/null; kill -KILL $!; done; wait %2 2>/dev/null
         for j in 1 2 3; do call create - - $PID veth $B; done");
-    // It does what it is asked for, or says what this machine keeps root itself from.
-    let done = |line: &str| line == "= 0" || line.ends_with("limit: Operation not permitted (os error 1)");
-    assert_eq!(text.lines().filter(|l| done(l)).count(), 8, "{text}");
-    // Whatever came of each call: records and ports are the same, and no more than were allowed.
+    // It does what it is asked for. Only where a limit is in its way it may say what this machine keeps root from.
+    let answers: Vec<bool> = text.lines().filter(|l| l.starts_with("= ")).map(|l| l == "= 0").collect();
+    let denied = text.lines().filter(|l| l.ends_with("limit: Operation not permitted (os error 1)")).count();
+    assert_eq!(answers.len(), 8, "{text}");
+    assert!(answers[3..].iter().all(|done| *done), "{text}");
+    assert_eq!(answers[..3].iter().filter(|done| !**done).count(), denied, "{text}");
+    // Whatever came of each call: what is a port is recorded.
     let nics = user.nics();
     let recorded: Vec<&str> = nics.lines().filter_map(|l| l.split(' ').nth(3)).collect();
     let ports = std::fs::read_dir(format!("/sys/class/net/{}/brif", bridge.name())).expect("ports").flatten();
@@ -180,7 +185,7 @@ fn a_hostile_surrounding() {
         let port = port.file_name().to_string_lossy().into_owned();
         assert!(recorded.contains(&&*port), "{port} is not in {nics:?}: {text}");
     }
-    assert!(nics.lines().all(|l| l.split(' ').count() == 4) && recorded.len() <= 30, "{nics}{text}");
+    assert!(nics.lines().all(|l| l.split(' ').count() == 4) && recorded.len() >= 5, "{nics}{text}");
 }
 
 /// A process whose pid is taken by another, or that changes its namespaces, between the look and the deed: the namespace
@@ -213,7 +218,7 @@ fn racing_processes() {
 /// that one's network namespace (CVE-2017-5985).
 #[test]
 fn a_pid_that_is_anothers_by_then() {
-    needs!(root, ours, userns, ordinary_user);
+    needs!(root, ours, userns, ordinary_user, file "/proc/sys/kernel/ns_last_pid");
     let user = OrdinaryUser::new();
     user.allow(&format!("{LOGIN} veth ubr0 9\n"));
     // The helper has looked, and waits for another one.
@@ -221,11 +226,12 @@ fn a_pid_that_is_anothers_by_then() {
     rustix::fs::fcntl_lock(&nics, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
     let text = "netns $U; X=$PID
         setpriv --reuid=$U --regid=$U --init-groups $N create - - $X veth $B eth7 & H=$!
-        until ls -l /proc/$H/fd | grep -q lxc/nics; do sleep 0.01; done
+        until ls -l /proc/$H/fd | grep -q lxc/nics; do kill -0 $H || exit; sleep 0.01; done
         kill -KILL $X; wait $X
-        while :; do
+        for try in 1 2 3 4 5 6 7 8 9; do
             echo $((X - 1)) >/proc/sys/kernel/ns_last_pid; sleep 60 >/dev/null 2>&1 & [ $! != $X ] || break
         done
+        [ $! = $X ] || exit
         touch $P/ready; wait $H; echo \"= $?\"; ip -o link show eth7";
     let running = lxc_testkit::Running::spawn(roots_script(&user, text));
     lxc_testkit::eventually("the pid is another's", || user.dir.join("ready").exists());

@@ -23,7 +23,9 @@ cargo xtask TASK [OPTIONS]
   install --prefix DIR [--destdir DIR] [--quick]
                               build, and install the commands and their data
   demo                        create, start, look into, stop and destroy a container
-  test [--vm] [FILTER]        build, install to a staging directory, run all tests; --vm: the end-to-end ones in a guest
+  test [--vm [--kernel WORDS]] [FILTER]
+                              build, install to a staging directory, run all tests; --vm: the end-to-end ones in a
+                              guest, whose kernel gets WORDS on its command line (lsm=selinux, for selinux::)
   bench [--vm] [--quick]      measure beside the LXC of the distribution, here or in a guest
   vm [OPTIONS] -- COMMAND     run a command in a throw-away guest with systemd, cgroup v2 and AppArmor (vm --help)
   defences [FILTER]…          take each defence out of a copy of the sources: a test of security must notice

@@ -411,7 +411,7 @@ fn open_mounted(
         Some(path) => Ok((Root::open(path)?, None)),
         None => {
             let mounted = mount(storage::backend(storage.kind()))?;
-            Ok((Root::of(mounted.tree, &storage.to_string()), mounted.connection))
+            Ok((Root::of(mounted.tree, storage.to_string()), mounted.connection))
         }
     }
 }

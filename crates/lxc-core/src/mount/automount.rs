@@ -3,14 +3,17 @@
 use lxc_config::{CgroupAccess, CgroupMount, CgroupMountKind, ProcMount, SysMount};
 use lxc_sys::Errno;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags};
+use rustix::mount::{MountAttrFlags, MountFlags, UnmountFlags};
 
 use crate::cgroup::{Layout, Version};
 use crate::error::{Doing, Error, Result};
 use crate::files::fd_path;
-use crate::rootfs::{Root, attach_to, bind, copy_of, mount_on};
+use crate::rootfs::{Root, attach_to, bind, copy_of, mount_new, mount_on};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+const SAFE_NEW: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Prepares a mount point directly below the root: nothing of the image's own may cover it. On the
@@ -27,20 +30,6 @@ fn fresh(root: &Root, dir: &str) -> Result<OwnedFd> {
     }
 }
 
-/// Mounts a new procfs or sysfs and returns the mount: what is below it is looked up from there, so that whoever
-/// renames the image's directories meanwhile does not choose what becomes read-only (CVE-2025-31133, CVE-2025-52881).
-fn mount_new(fstype: &str, target: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "source", fstype)?;
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    let safe = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, safe)?;
-    attach_to(mount.as_fd(), target)?;
-    Ok(mount)
-}
-
 /// Finds what is in a mount itself.
 fn find_in(mount: BorrowedFd<'_>, path: &str) -> lxc_sys::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
@@ -48,41 +37,45 @@ fn find_in(mount: BorrowedFd<'_>, path: &str) -> lxc_sys::Result<OwnedFd> {
     rustix::io::retry_on_intr(|| rustix::fs::openat2(mount, path, flags, Mode::empty(), resolve))
 }
 
-/// Mounts /proc. `net_admin`: the container keeps CAP_NET_ADMIN, so /proc/sys/net stays writable.
+/// Mounts /proc. What is below it is looked up from the new mount: whoever renames the image's directories meanwhile does
+/// not choose what becomes read-only (CVE-2025-31133, CVE-2025-52881). `net_admin`: the container keeps CAP_NET_ADMIN, so /proc/sys/net stays writable.
 pub fn proc(root: &Root, kind: ProcMount, net_admin: bool) -> Result<()> {
     let target = fresh(root, "proc")?;
-    let proc = mount_new("proc", target.as_fd())
-        .doing(|| format!("mount proc on {}/proc", root.path().display()))?;
+    let place = root.path().join("proc");
+    let place = place.display();
+    let proc = mount_new("proc", "", SAFE_NEW, target.as_fd()).doing(|| format!("mount proc on {place}"))?;
     if kind == ProcMount::Rw {
         return Ok(());
     }
     // /proc/sys becomes read-only below a writable bind of /proc/sys/net, which is taken before.
     let net = if net_admin { find_in(proc.as_fd(), "sys/net").ok() } else { None };
     let kept = match &net {
-        Some(net) => Some(copy_of(net.as_fd()).doing(|| "bind /proc/sys/net")?),
+        Some(net) => Some(copy_of(net.as_fd()).doing(|| format!("copy the mount of {place}/sys/net"))?),
         None => None,
     };
     let read_only = |path: &str| -> lxc_sys::Result<OwnedFd> {
         let found = find_in(proc.as_fd(), path)?;
         bind(found.as_fd(), found.as_fd(), Some(MountFlags::RDONLY))
     };
-    let sys = read_only("sys").doing(|| "bind /proc/sys read-only")?;
+    let sys = read_only("sys").doing(|| format!("bind {place}/sys read-only"))?;
     if let Some(kept) = kept {
         find_in(sys.as_fd(), "net")
             .and_then(|target| attach_to(kept.as_fd(), target.as_fd()))
-            .doing(|| "mount /proc/sys/net")?;
+            .doing(|| format!("bind {place}/sys/net"))?;
     }
     match read_only("sysrq-trigger") {
         // Kernels without it.
         Ok(_) | Err(Errno::NOENT) => Ok(()),
-        Err(e) => Err(Error::os("bind /proc/sysrq-trigger read-only", e)),
+        Err(e) => Err(Error::os(format!("bind {place}/sysrq-trigger read-only"), e)),
     }
 }
 
 /// Mounts /sys.
 pub fn sys(root: &Root, kind: SysMount) -> Result<()> {
     let target = fresh(root, "sys")?;
-    let what = || format!("mount sysfs on {}/sys", root.path().display());
+    let place = root.path().join("sys");
+    let place = place.display();
+    let what = || format!("mount sysfs on {place}");
     let explain = |e: Error| match e.errno() {
         Some(Errno::PERM) => e.with_hint(
             "sysfs needs a network namespace that the container's user namespace owns, and a host \
@@ -94,19 +87,18 @@ pub fn sys(root: &Root, kind: SysMount) -> Result<()> {
         SysMount::Rw => MountFlags::empty(),
         SysMount::Ro => MountFlags::RDONLY,
         SysMount::Mixed => {
-            let sys = mount_new("sysfs", target.as_fd()).doing(what).map_err(explain)?;
+            let sys = mount_new("sysfs", "", SAFE_NEW, target.as_fd()).doing(what).map_err(explain)?;
+            let what = || format!("bind {place}/devices/virtual/net");
             let net = find_in(sys.as_fd(), "devices/virtual/net").ok();
             let kept = match &net {
-                Some(net) => Some(copy_of(net.as_fd()).doing(|| "bind /sys/devices/virtual/net")?),
+                Some(net) => Some(copy_of(net.as_fd()).doing(what)?),
                 None => None,
             };
             let flags = MountFlags::BIND | SAFE | MountFlags::RDONLY;
             rustix::mount::mount_remount(&*fd_path(sys.as_fd()), flags, "")
-                .doing(|| "make /sys read-only")?;
+                .doing(|| format!("make {place} read-only"))?;
             return match (&kept, &net) {
-                (Some(kept), Some(net)) => {
-                    attach_to(kept.as_fd(), net.as_fd()).doing(|| "mount /sys/devices/virtual/net")
-                }
+                (Some(kept), Some(net)) => attach_to(kept.as_fd(), net.as_fd()).doing(what),
                 _ => Ok(()),
             };
         }
@@ -148,10 +140,14 @@ pub fn cgroup(root: &Root, wanted: CgroupMount, context: &CgroupContext<'_>) -> 
         }
         return root.mount("cgroup2", "sys/fs/cgroup", "cgroup2", flags | read_only, "");
     }
-    root.mount("tmpfs", "sys/fs/cgroup", "tmpfs", SAFE | MountFlags::RELATIME, "size=10240k,mode=0755")?;
+    let what = || format!("mount tmpfs on {}/sys/fs/cgroup", root.path().display());
+    let tmpfs = root
+        .find("sys/fs/cgroup")
+        .and_then(|target| mount_new("tmpfs", "size=10240k,mode=0755", SAFE_NEW, target.as_fd()))
+        .doing(what)?;
+    let root = &Root::of(tmpfs, root.path().join("sys/fs/cgroup"));
     for hierarchy in &layout.hierarchies {
-        let name = hierarchy.mount.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let dir = format!("sys/fs/cgroup/{name}");
+        let dir = hierarchy.mount.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         drop(root.make_dir(&dir, 0o755)?);
         if context.own_namespace {
             let (fstype, data) = match hierarchy.version {
@@ -178,7 +174,8 @@ fn bind_hierarchy(
     let read_only = (access == CgroupAccess::Ro).then_some(SAFE | MountFlags::RDONLY);
     let show = |source: &OwnedFd, to: &str| {
         let target = root.make_dir(to, 0o755)?;
-        bind(source.as_fd(), target.as_fd(), read_only).doing(|| format!("bind a cgroup on {to}"))
+        let what = || format!("bind a cgroup on {}/{to}", root.path().display());
+        bind(source.as_fd(), target.as_fd(), read_only).doing(what)
     };
     let open = |path: &std::path::Path| {
         rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -193,9 +190,9 @@ fn bind_hierarchy(
     let source = open(&hierarchy.mount.join(&below))?;
     show(&source, &own)?;
     if access != CgroupAccess::Rw {
-        let whole = root.find(dir).doing(|| format!("find {dir}"))?;
-        bind(whole.as_fd(), whole.as_fd(), Some(SAFE | MountFlags::RDONLY))
-            .doing(|| format!("bind {dir} read-only"))?;
+        let what = || format!("bind {}/{dir} read-only", root.path().display());
+        let whole = root.find(dir).doing(what)?;
+        bind(whole.as_fd(), whole.as_fd(), Some(SAFE | MountFlags::RDONLY)).doing(what)?;
         // The read-only bind covers the container's own part: show that again on top.
         show(&source, &own)?;
     }

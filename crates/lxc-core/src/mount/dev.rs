@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountAttrFlags, MountFlags, UnmountFlags};
 
 use crate::error::{Doing, Error, Result};
 use crate::files::fd_path;
@@ -62,19 +62,22 @@ fn can_open(dev: BorrowedFd<'_>, name: &str) -> bool {
 
 /// Mounts an instance of devpts of the container's own below its /dev and returns its root.
 pub fn mount_devpts(dev: &Root, max: u32) -> Result<OwnedFd> {
-    drop(dev.make_dir("pts", 0o755)?);
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    let data = format!("newinstance,ptmxmode=0666,mode=0620,gid=5,max={max}");
-    match dev.mount("devpts", "pts", "devpts", flags, &data) {
+    let target = dev.make_dir("pts", 0o755)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = |group: &str| {
+        let data = format!("newinstance,ptmxmode=0666,mode=0620,{group}max={max}");
+        rootfs::mount_new("devpts", &data, attributes, target.as_fd())
+    };
+    let mounted = match mount("gid=5,") {
         // Group 5 is not mapped into the container's user namespace.
-        Err(e) if e.errno() == Some(Errno::INVAL) => {
-            let data = format!("newinstance,ptmxmode=0666,mode=0620,max={max}");
-            dev.mount("devpts", "pts", "devpts", flags, &data)?;
-        }
-        result => result?,
-    }
+        Err(Errno::INVAL) => mount(""),
+        mounted => mounted,
+    };
+    let mounted = mounted.doing(|| format!("mount devpts on {}/pts", dev.path().display()))?;
+    // Others open terminals from it.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let devpts =
-        dev.open_at("pts", OFlags::RDONLY | OFlags::DIRECTORY).doing(|| "open the container's devpts")?;
+        rustix::fs::openat(&mounted, ".", flags, Mode::empty()).doing(|| "open the container's devpts")?;
     // /dev/ptmx of the image, whatever it is, gives way to the instance's own.
     match rustix::fs::unlinkat(dev.fd(), "ptmx", AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}

@@ -59,16 +59,21 @@ pub fn make_of(plan: &RootfsPlan, found: &Found) -> Result<OwnedFd> {
 
 /// Applies the flags of `lxc.rootfs.options`.
 fn apply_options(tree: OwnedFd, plan: &RootfsPlan) -> Result<OwnedFd> {
-    let set = attributes(plan.options.flags);
-    // The kernel wants the old choice of access times cleared with a new one.
-    let times = libc::MOUNT_ATTR_NOATIME | libc::MOUNT_ATTR_STRICTATIME;
-    let chosen = plan.options.flags & (m::MS_NOATIME | m::MS_RELATIME | m::MS_STRICTATIME) != 0;
-    let clear = if chosen { times | libc::MOUNT_ATTR__ATIME } else { 0 };
-    if set != 0 || clear != 0 {
-        lxc_sys::mount::set_attributes(tree.as_fd(), set, clear, None, false)
-            .doing(|| "lxc.rootfs.options: change the root file system's mount")?;
-    }
+    set_flags(tree.as_fd(), plan.options.flags, false)
+        .doing(|| "lxc.rootfs.options: change the root file system's mount")?;
     Ok(tree)
+}
+
+/// Gives a mount (with `recursive`: the whole tree) what mount flags say.
+fn set_flags(tree: BorrowedFd<'_>, flags: u64, recursive: bool) -> lxc_sys::Result<()> {
+    let set = attributes(flags);
+    // The kernel wants the old choice of access times cleared with a new one.
+    let chosen = flags & (m::MS_NOATIME | m::MS_RELATIME | m::MS_STRICTATIME) != 0;
+    let clear = if chosen { libc::MOUNT_ATTR__ATIME } else { 0 };
+    if set == 0 && clear == 0 {
+        return Ok(());
+    }
+    lxc_sys::mount::set_attributes(tree, set, clear, None, recursive)
 }
 
 /// MOUNT_ATTR_* of mount flags.
@@ -101,11 +106,8 @@ pub fn entry(plan: &MountPlan, user_namespace: BorrowedFd<'_>) -> Result<OwnedFd
     lxc_sys::mount::set_idmap(tree.as_fd(), user_namespace, recursive)
         .doing(|| format!("give {} its id map", plan.source))
         .map_err(explain_idmap)?;
-    let set = attributes(plan.options.flags);
-    if set != 0 {
-        lxc_sys::mount::set_attributes(tree.as_fd(), set, 0, None, recursive)
-            .doing(|| format!("change the flags of {}", plan.source))?;
-    }
+    set_flags(tree.as_fd(), plan.options.flags, recursive)
+        .doing(|| format!("change the flags of {}", plan.source))?;
     Ok(tree)
 }
 

@@ -217,12 +217,12 @@ pub(crate) fn locate(error: Error, config: &Config) -> Error {
     }
 }
 
-/// Refuses names that are no single file name.
+/// Refuses names that are no single file name, or that no line of a configuration can hold.
 pub fn check_name(name: &str) -> Result<()> {
-    let bad = name.is_empty() || name.contains('/') || name == "." || name == ".." || name.contains('\0');
+    let bad = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0', '\n', '\r']);
     if bad || name.len() > 255 {
         return Err(Error::invalid(format!("{name:?} is not a valid container name"))
-            .with_hint("a name is one file name: not empty, without slash, at most 255 bytes"));
+            .with_hint("a name is one file name on one line: not empty, without slash, at most 255 bytes"));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use lxc_sys::Errno;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::mount::MountFlags;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
 use crate::error::{Doing, Error, Result};
 
@@ -91,8 +91,8 @@ impl Root {
     }
 
     /// The root directory of a mount that need not be attached anywhere; `name` is for messages.
-    pub fn of(tree: OwnedFd, name: &str) -> Root {
-        Root { fd: tree, path: PathBuf::from(name) }
+    pub fn of(tree: OwnedFd, name: impl Into<PathBuf>) -> Root {
+        Root { fd: tree, path: name.into() }
     }
 
     /// Whether `path` names a regular file below the root.
@@ -340,6 +340,28 @@ pub fn mount_on(
     rustix::mount::mount(source, &*fd_path(target), fstype, flags, data)
 }
 
+/// Makes a file system of its own, mounts it on what a descriptor names, and returns the mount: what is done with it
+/// does not depend on what the name leads to by then. `data`: options of the file system, with commas between them.
+pub fn mount_new(
+    fstype: &str,
+    data: &str,
+    attributes: MountAttrFlags,
+    target: BorrowedFd<'_>,
+) -> lxc_sys::Result<OwnedFd> {
+    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "source", fstype)?;
+    for option in data.split(',').filter(|o| !o.is_empty()) {
+        match option.split_once('=') {
+            Some((key, value)) => rustix::mount::fsconfig_set_string(fs.as_fd(), key, value)?,
+            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), option)?,
+        }
+    }
+    rustix::mount::fsconfig_create(fs.as_fd())?;
+    let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    attach_to(mount.as_fd(), target)?;
+    Ok(mount)
+}
+
 /// A copy of the mount at what a descriptor names, attached nowhere yet.
 pub fn copy_of(fd: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
     use rustix::mount::OpenTreeFlags as F;
@@ -350,7 +372,15 @@ pub fn copy_of(fd: BorrowedFd<'_>) -> lxc_sys::Result<OwnedFd> {
 pub fn attach_to(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> lxc_sys::Result<()> {
     use rustix::mount::MoveMountFlags as F;
     let by_descriptor = F::MOVE_MOUNT_F_EMPTY_PATH | F::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, "", target, "", by_descriptor)
+    match rustix::mount::move_mount(mount, "", target, "", by_descriptor) {
+        // A directory on a file, or a file on a directory: mount(2) says so.
+        Err(Errno::INVAL) if is_directory(mount) != is_directory(target) => Err(Errno::NOTDIR),
+        attached => attached,
+    }
+}
+
+fn is_directory(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 /// Binds what a descriptor names on what another does, with these flags instead of its own, and returns the new

@@ -277,7 +277,9 @@ fn action<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Option<Action
         "notify" => Action::Notify,
         "errno" => {
             let number = words.next().ok_or("errno needs a number")?;
-            // Upstream reads it as decimal, whatever it begins with.
+            let number = number.split_once('#').map_or(number, |(number, _)| number);
+            // Decimal, also with a leading 0. Upstream takes 0x26 for 0, with which a call does nothing and
+            // succeeds: no policy can mean that.
             let hexadecimal = number.starts_with("0x") || number.starts_with("0X");
             let parsed = if hexadecimal { unsigned(number) } else { number.parse().ok() };
             let parsed = parsed.filter(|n| *n <= MAX_ERRNO);
@@ -361,6 +363,10 @@ mod tests_of_policies {
         assert_eq!(policy.default, Action::Errno(5));
         assert_eq!(policy.rules[0].action, Action::Allow);
         assert_eq!(policy.rules[2].tests(), " [arg0 == 0x1] [arg1 & 0xff == 0x10]");
+        for (number, errno) in [("010", 10), ("08", 8), ("0x26", 38), ("7#why", 7)] {
+            let policy = parse(&format!("2\ndenylist\nmkdir errno {number}\n")).expect(number);
+            assert_eq!(policy.rules[0].action, Action::Errno(errno), "{number}");
+        }
         assert_eq!(parse("1\nallowlist\n0\n1\n").expect("version 1").default, Action::Kill);
         assert_eq!(parse("2\ndenylist\nmkdir # why\n").expect("a policy").rules[0].action, Action::Kill);
     }

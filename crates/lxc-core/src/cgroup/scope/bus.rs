@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use lxc_sys::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -238,7 +239,18 @@ fn unescape(text: &str) -> String {
 /// What is left of the time, for a socket.
 fn left(deadline: Instant) -> std::io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(std::io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    if left.is_zero() { Err(Errno::TIMEDOUT.into()) } else { Ok(left) }
+}
+
+/// The result of a call that may be interrupted, or that the time was up for: what was done then is nothing.
+fn done(result: std::io::Result<usize>) -> std::io::Result<usize> {
+    use std::io::ErrorKind::{Interrupted, WouldBlock};
+    match result {
+        Ok(0) => Err(Errno::CONNRESET.into()),
+        // Whether there is time left is seen before the next one.
+        Err(e) if matches!(e.kind(), Interrupted | WouldBlock) => Ok(0),
+        result => result,
+    }
 }
 
 impl Bus {
@@ -250,7 +262,8 @@ impl Bus {
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).doing(what)?;
         // To one that accepts nobody one waits as long as one may send.
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left(deadline).doing(what)?))
-            .and_then(|()| rustix::net::connect(&socket, address))
+            .and_then(|()| rustix::io::retry_on_intr(|| rustix::net::connect(&socket, address)))
+            .map_err(|e| if e == Errno::AGAIN { Errno::TIMEDOUT } else { e })
             .doing(what)?;
         let mut bus = Bus { stream: socket.into(), serial: 0, deadline, signals: Vec::new() };
         let uid = rustix::process::geteuid().as_raw().to_string();
@@ -276,7 +289,7 @@ impl Bus {
     fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
         while !bytes.is_empty() {
             self.stream.set_write_timeout(Some(left(self.deadline)?))?;
-            let written = self.stream.write(bytes)?;
+            let written = done(self.stream.write(bytes))?;
             bytes = &bytes[written..];
         }
         Ok(())
@@ -286,10 +299,7 @@ impl Bus {
         let mut filled = 0;
         while filled < buffer.len() {
             self.stream.set_read_timeout(Some(left(self.deadline)?))?;
-            match self.stream.read(&mut buffer[filled..])? {
-                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-                n => filled += n,
-            }
+            filled += done(self.stream.read(&mut buffer[filled..]))?;
         }
         Ok(())
     }
@@ -429,6 +439,7 @@ mod tests {
             let error =
                 Bus::connect(&address, begin + Duration::from_millis(300)).map(drop).expect_err("no bus");
             assert!(begin.elapsed() < Duration::from_secs(3), "{:?}: {error}", begin.elapsed());
+            assert_eq!(error.errno(), Some(Errno::TIMEDOUT), "{error}");
         };
         hangs();
         // It is still in the backlog, which is full with it.

@@ -13,8 +13,9 @@ use rustix::process::{Pid, geteuid, getpid};
 use self::bus::{Body, Bus, Failure, Target, addresses};
 use crate::error::{Doing, Error, Kind, Result};
 
-/// How long all of it may take: systemd answers in some milliseconds, and a start does not wait for one that hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take with one address: systemd answers in some milliseconds, and a start does not wait for one that
+/// hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most scopes of containers with one name.
 const MAX_NUMBER: u32 = 99;
@@ -115,21 +116,28 @@ struct Manager {
 
 impl Manager {
     fn connect() -> Result<Manager> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut last = None;
-        for (list, brokered) in places() {
-            for address in addresses(&list) {
-                match Bus::connect(&address, deadline) {
-                    Ok(bus) => {
-                        let mut manager = Manager { bus, brokered };
-                        manager.hello()?;
-                        return Ok(manager);
-                    }
-                    Err(e) => last = Some(e),
-                }
+        let places = places().into_iter().flat_map(|(list, brokered)| {
+            addresses(&list).into_iter().map(move |address| (address, brokered))
+        });
+        let mut tried = Vec::new();
+        let mut first = None;
+        for (address, brokered) in places {
+            if tried.contains(&address) {
+                continue;
             }
+            match Bus::connect(&address, Instant::now() + PATIENCE) {
+                Ok(bus) => {
+                    let mut manager = Manager { bus, brokered };
+                    manager.hello()?;
+                    return Ok(manager);
+                }
+                // One that is not there says less than one that hangs or refuses.
+                Err(e) if e.errno() == Some(Errno::NOENT) => drop(first.get_or_insert(e)),
+                Err(e) => first = first.filter(|f: &Error| f.errno() != Some(Errno::NOENT)).or(Some(e)),
+            }
+            tried.push(address);
         }
-        Err(last.unwrap_or_else(|| Error::os("find the user's systemd", Errno::NOENT)))
+        Err(first.unwrap_or_else(|| Error::os("find the user's systemd", Errno::NOENT)))
     }
 
     fn hello(&mut self) -> Result<()> {
