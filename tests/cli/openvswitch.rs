@@ -103,3 +103,43 @@ fn a_port_with_its_vlans() {
         });
     }
 }
+
+/// lxc-user-nic makes a port, and removes it from the records of Open vSwitch again: that one, and no other.
+#[test]
+fn a_port_of_an_ordinary_user() {
+    use lxc_testkit::user::LOGIN;
+    needs!(root, ours, userns, ordinary_user);
+    needs!(program "ovs-vsctl", program "ovs-vswitchd", program "ovsdb-server", file "/dev/net/tun");
+    let user = lxc_testkit::OrdinaryUser::new();
+    let switch = OpenVSwitch::new(user.dir.join("ovs"));
+    let bridge = &switch.bridge;
+    switch.ask(&["--no-wait", "add-port", bridge, "others"]);
+    user.allow(&format!("{LOGIN} veth {bridge} 1\n"));
+    let helper = Suite::ours().path("../libexec/lxc/lxc-user-nic");
+    // The helper trusts no environment: it finds the database where it always is.
+    let script = format!(
+        "mount -t tmpfs none /run && mkdir /run/lxc /run/openvswitch && mount --bind \"$D/run\" /run/lxc
+         mount --bind \"$D/ovs\" /run/openvswitch
+         as() {{ setpriv --reuid=$U --regid=$U --init-groups \"$@\"; }}
+         call() {{ as {} \"$@\" veth {bridge} $DEVICE || true; }}
+         setpriv --reuid=$U --regid=$U --init-groups unshare -Urn sleep 60 >/dev/null 2>&1 & PID=$!
+         until grep -q . /proc/$PID/uid_map && [ \"$(cat /proc/$PID/comm)\" = sleep ]; do
+             kill -0 $PID || exit; sleep 0.01
+         done
+         exec 2>&1; DEVICE=; answer=$(call create - - $PID); echo \"$answer\"
+         ovs-vsctl list-ports {bridge}; call create - - $PID
+         DEVICE=others; call delete - - /proc/$PID/ns/net
+         DEVICE=$(echo \"$answer\" | cut -d: -f3); call delete - - /proc/$PID/ns/net
+         ip link show $DEVICE; kill $PID",
+        helper.display()
+    );
+    let output = Running::spawn(user.roots_shell(&Suite::ours(), &script)).wait();
+    let text = &output.stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    let device = lines[0].split(':').nth(2).unwrap_or_default();
+    assert!(!device.is_empty() && lines.contains(&device) && lines.contains(&"others"), "{output}");
+    for said in ["Quota reached", "others on", "was not made for", "does not exist"] {
+        assert!(text.contains(said), "{said}: {output}");
+    }
+    assert_eq!(switch.ports(), "others\n", "{output}");
+}
