@@ -288,6 +288,19 @@ const DEFENCES: &[Defence] = &[
             ),
         ],
     },
+    // A name that is none the kernel refuses as well; this is what nothing else would.
+    Defence {
+        name: "arguments that are nearly right",
+        test: "user_nic::hostile_arguments",
+        changes: &[
+            (TARGET, "let pid: u32 = pid.parse()", "let pid: u32 = pid.trim().parse()"),
+            (
+                USER_NIC,
+                "[\"create\", _, _, pid, kind, bridge, interface] =>",
+                "[\"create\", _, _, pid, kind, bridge, interface, ..] =>",
+            ),
+        ],
+    },
     Defence {
         name: "quotas of users who ask for many devices at once",
         test: "user_nic::many_at_once",
