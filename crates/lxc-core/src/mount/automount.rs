@@ -37,8 +37,10 @@ fn find_in(mount: BorrowedFd<'_>, path: &str) -> lxc_sys::Result<OwnedFd> {
     rustix::io::retry_on_intr(|| rustix::fs::openat2(mount, path, flags, Mode::empty(), resolve))
 }
 
-/// Mounts /proc. What is below it is looked up from the new mount: whoever renames the image's directories meanwhile does
-/// not choose what becomes read-only (CVE-2025-31133, CVE-2025-52881). `net_admin`: the container keeps CAP_NET_ADMIN, so /proc/sys/net stays writable.
+/// Mounts /proc. `net_admin`: the container keeps CAP_NET_ADMIN, so /proc/sys/net stays writable.
+///
+/// What is below it is looked up from the new mount: whoever renames the image's directories meanwhile does not choose
+/// what becomes read-only (CVE-2025-31133, CVE-2025-52881).
 pub fn proc(root: &Root, kind: ProcMount, net_admin: bool) -> Result<()> {
     let target = fresh(root, "proc")?;
     let place = root.path().join("proc");

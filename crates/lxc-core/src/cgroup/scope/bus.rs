@@ -254,7 +254,7 @@ fn done(result: std::io::Result<usize>) -> std::io::Result<usize> {
 }
 
 impl Bus {
-    /// Connects and says who is calling. Nothing that is done with it goes on after `deadline`.
+    /// Connects and says who is calling. Nothing that is done with it goes on after `deadline`, until there is another.
     pub fn connect(address: &SocketAddrUnix, deadline: Instant) -> Result<Bus> {
         let what = || "connect to systemd";
         let flags = SocketFlags::CLOEXEC;
@@ -284,6 +284,11 @@ impl Bus {
         }
         bus.write(b"BEGIN\r\n").doing(what)?;
         Ok(bus)
+    }
+
+    /// Sets another deadline.
+    pub fn wait_until(&mut self, deadline: Instant) {
+        self.deadline = deadline;
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {

@@ -13,9 +13,11 @@ use rustix::process::{Pid, geteuid, getpid};
 use self::bus::{Body, Bus, Failure, Target, addresses};
 use crate::error::{Doing, Error, Kind, Result};
 
-/// How long it may take with one address: systemd answers in some milliseconds, and a start does not wait for one that
-/// hangs.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one address may take to say who it is: a start does not wait for one that hangs.
+const GREETING: Duration = Duration::from_secs(2);
+
+/// How long all that is asked then may take: systemd answers in some milliseconds, unless it has much to do.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most scopes of containers with one name.
 const MAX_NUMBER: u32 = 99;
@@ -125,8 +127,9 @@ impl Manager {
             if tried.contains(&address) {
                 continue;
             }
-            match Bus::connect(&address, Instant::now() + PATIENCE) {
-                Ok(bus) => {
+            match Bus::connect(&address, Instant::now() + GREETING) {
+                Ok(mut bus) => {
+                    bus.wait_until(Instant::now() + PATIENCE);
                     let mut manager = Manager { bus, brokered };
                     manager.hello()?;
                     return Ok(manager);
