@@ -221,6 +221,20 @@ fn a_policy_that_is_wrong_is_named_before_anything_is_made() {
     assert!(output.stderr.contains("read /nonexistent: No such file"), "{output}");
 }
 
+/// The filter is there before the last steps of the start: who dies of it then has not become init.
+#[test]
+fn a_start_that_its_own_policy_kills_has_failed() {
+    needs!(root, ours);
+    let dir = Lxcpath::new();
+    let file = dir.join("policy");
+    std::fs::write(&file, "2\ndenylist\n[all]\nsetsid kill_process\n").unwrap();
+    let name = dir.busybox("dies").line(format!("lxc.seccomp.profile = {}", file.display())).build();
+    let output = dir.run(&Suite::ours(), "lxc-start", &name, &[]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    let why = "the child was killed by signal 31 while the container was set up";
+    assert!(output.stderr.contains(why), "{}", output.stderr);
+}
+
 #[test]
 fn a_policy_is_explained() {
     needs!(ours);

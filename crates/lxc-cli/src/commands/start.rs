@@ -6,6 +6,7 @@ use lxc_core::lifecycle::start::Started;
 use lxc_core::monitor::StartFailure;
 use lxc_core::plan::{StartOptions, namespaces};
 use lxc_core::{Container, Kind, State};
+use lxc_sys::clone::exit_now;
 
 use crate::context::{Context, refuse};
 use crate::getopt::{Arg, Opt, long, opt};
@@ -97,36 +98,65 @@ pub fn report_failure(context: &Context, failure: &StartFailure) {
     }
 }
 
+/// Why nothing was started.
+enum Refusal {
+    Message(&'static str),
+    Argument(anyhow::Error),
+    Failure(StartFailure),
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Refusal {
+        Refusal::Argument(error)
+    }
+}
+
 fn run(context: &Context) -> anyhow::Result<i32> {
     if std::fs::read_dir(&context.lxcpath).is_err() && context.get("rcfile").is_none() {
         context.error(format!("You lack access to {}", context.lxcpath.display()));
         return Ok(1);
     }
     let Some(mut container) = context.open() else { return Ok(1) };
-    let dry = context.has("dry-run");
-    match container.state() {
-        _ if dry => {}
-        Ok(State::Stopped) => {}
-        Ok(_) => {
-            context.error("Container is already running");
-            return Ok(0);
+    let begun = begin(context, &mut container);
+    let Err(refusal) = begun else { return Ok(0) };
+    // That it runs already comes before whatever else is wrong. A start knows by itself.
+    let runs = match &refusal {
+        _ if context.has("dry-run") => false,
+        Refusal::Failure(failure) => failure.error.kind() == Kind::AlreadyRunning,
+        _ => match container.state() {
+            Ok(state) => state != State::Stopped,
+            Err(e) => return Ok(context.fail(&e)),
+        },
+    };
+    if runs {
+        context.error("Container is already running");
+        return Ok(0);
+    }
+    match refusal {
+        Refusal::Argument(error) => return Err(error),
+        Refusal::Message(message) => context.error(message),
+        Refusal::Failure(failure) => {
+            report_failure(context, &failure);
+            context.error("The container failed to start");
         }
-        Err(e) => return Ok(context.fail(&e)),
     }
+    Ok(1)
+}
+
+/// Starts it; in the foreground until it has ended.
+fn begin(context: &Context, container: &mut Container) -> Result<(), Refusal> {
     if !container.has_config() {
-        context.error("No container config specified");
-        return Ok(1);
+        return Err(Refusal::Message("No container config specified"));
     }
-    apply_options(context, &mut container)?;
+    apply_options(context, container)?;
     for (option, key) in [("console", "lxc.console.path"), ("console-log", "lxc.console.logfile")] {
         if let Some(file) = context.get(option) {
-            container.set(key, &absolute(file).display().to_string())?;
+            container.set(key, &absolute(file).display().to_string()).map_err(anyhow::Error::from)?;
         }
     }
     let command = context.words().to_vec();
     if !container.is_defined() && command.is_empty() && container.config.values.init.cmd.is_none() {
-        context.error("Executing '/sbin/init' with no configuration file may crash the host");
-        return Ok(1);
+        return Err(Refusal::Message("Executing '/sbin/init' with no configuration file may crash the host"));
     }
     let daemonize = context.matches.last_of(&["daemon", "foreground"]) != Some("foreground");
     let options = StartOptions {
@@ -138,29 +168,18 @@ fn run(context: &Context) -> anyhow::Result<i32> {
         last_kept_fd: last_kept_fd(),
         caller_ends: true,
     };
-    if dry {
-        return dry_run(&container, options);
+    if context.has("dry-run") {
+        return Ok(dry_run(container, options)?);
     }
-    match container.start(options) {
-        Ok(Started::Daemon) => {
-            // The process ends, which frees all at once: to do it here first would copy what the monitor shares.
-            std::mem::forget(container);
-            Ok(0)
-        }
-        Ok(Started::Ended(_)) => Ok(0),
-        Err(failure) if failure.error.kind() == Kind::AlreadyRunning => {
-            context.error("Container is already running");
-            Ok(0)
-        }
-        Err(failure) => {
-            report_failure(context, &failure);
-            context.error("The container failed to start");
-            Ok(1)
-        }
+    match container.start(options).map_err(Refusal::Failure)? {
+        // Somebody waits for the end of this process, which frees all at once: to do it here first would copy what the
+        // monitor shares.
+        Started::Daemon => exit_now(0),
+        Started::Ended(_) => Ok(()),
     }
 }
 
-fn dry_run(container: &Container, options: StartOptions) -> anyhow::Result<i32> {
+fn dry_run(container: &Container, options: StartOptions) -> anyhow::Result<()> {
     let plan = container.plan(options)?;
     println!("name: {}", plan.name);
     println!("lxcpath: {}", plan.lxcpath.display());
@@ -190,5 +209,5 @@ fn dry_run(container: &Container, options: StartOptions) -> anyhow::Result<i32> 
     for step in lxc_core::spawn::script::describe(&plan) {
         println!("  {step}");
     }
-    Ok(0)
+    Ok(())
 }

@@ -62,21 +62,13 @@ impl Container {
     /// # Errors
     /// Why it does not run; nothing of it is left.
     pub fn start(&self, options: StartOptions) -> std::result::Result<Started, StartFailure> {
-        self.check_complete()?;
-        if self.is_unfinished() {
-            self.recover()?;
-        }
         let global = global::load();
         let controllers = global.get("lxc.cgroup.use").flatten();
+        // Taken first: what one that runs has in use is no error. Who removes or replaces it from now on sees that it
+        // runs; who has begun to is seen here.
+        let listener = self.bind_whole()?;
         let plan = Box::new(self.plan_with(options, &global)?);
-        // Taken first: the devices of one that runs are in use, by itself.
-        let listener = self.bind()?;
-        // Who removes or replaces it from now on sees that it runs; who has begun to is seen here.
-        self.check_complete()?;
         self.check_image(&plan)?;
-        if self.is_unfinished() {
-            return Err(Error::invalid(format!("{} is being restored or renamed", self.name())).into());
-        }
         self.check_links(&plan)?;
         if plan.options.daemonize {
             daemonize::start(plan, &self.config, listener, controllers)?;
@@ -111,16 +103,34 @@ impl Container {
         }
     }
 
+    /// The command socket of a container that is all there: what a rename or restore has left is ended first.
+    fn bind_whole(&self) -> Result<OwnedFd> {
+        let listener = self.bind()?;
+        self.check_complete()?;
+        if !self.is_unfinished() {
+            return Ok(listener);
+        }
+        // Only of a container that is stopped.
+        drop(listener);
+        self.recover()?;
+        let listener = self.bind()?;
+        self.check_complete()?;
+        if self.is_unfinished() {
+            return Err(Error::invalid(format!("{} is being restored or renamed", self.name())));
+        }
+        Ok(listener)
+    }
+
     /// The command socket: taking its name is what excludes a second start.
     fn bind(&self) -> Result<OwnedFd> {
         let name = command_socket(self.lxcpath(), self.name());
         match socket::listen_abstract(&name) {
-            Err(Errno::ADDRINUSE) if self.state() != Ok(State::Stopped) => {
-                Err(Error::new(Kind::AlreadyRunning, "Container is already running"))
-            }
-            // Whoever had the name has just ended.
-            Err(Errno::ADDRINUSE) => socket::listen_abstract(&name)
-                .doing(|| format!("Container \"{}\" appears to be already running", self.name())),
+            Err(Errno::ADDRINUSE) => match self.state()? {
+                // Whoever had the name has just ended.
+                State::Stopped => socket::listen_abstract(&name)
+                    .doing(|| format!("Container \"{}\" appears to be already running", self.name())),
+                _ => Err(Error::new(Kind::AlreadyRunning, "Container is already running")),
+            },
             result => result.doing(|| "make the command socket"),
         }
     }

@@ -88,7 +88,7 @@ impl Loaded {
             }
         }
         let features = Features {
-            cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
+            cgroup_namespaces: host::has_cgroup_namespaces(),
             user_namespaces: files::read_text("/sys/kernel/security/apparmor/features/namespaces/mask")
                 .is_ok_and(|mask| mask.contains("userns_create"))
                 && Path::new("/etc/apparmor.d/abi/4.0").exists(),

@@ -75,11 +75,14 @@ pub fn start(
 ) -> std::result::Result<(), StartFailure> {
     let early = |error| StartFailure { error, trace: String::new() };
     // A thread of the caller's may be about to end: then it goes the other way.
-    if plan.options.caller_ends && !scope::is_wanted() && SingleThreaded::check().is_ok() {
+    if plan.options.caller_ends
+        && !scope::is_wanted()
+        && let Ok(alone) = SingleThreaded::check()
+    {
         let layout = layout::detect_in(None, plan.cgroups.relative, cgroup_use).map_err(early)?;
         // Cgroups of v1 the calling process would have to join, and leave again.
         if layout.is_unified() {
-            return start_as_child(plan, config, listener, layout);
+            return start_as_child(alone, plan, config, listener, layout);
         }
     }
     let (reader, report) = report_pair().map_err(early)?;
@@ -104,6 +107,7 @@ fn wait(transient: rustix::process::Pid, reader: ReportReader) -> std::result::R
 
 /// The same with a monitor that is a child of the calling process, until that ends.
 fn start_as_child(
+    alone: SingleThreaded,
     plan: Box<Plan>,
     config: &Config,
     listener: OwnedFd,
@@ -114,18 +118,18 @@ fn start_as_child(
     let (reader, report) = report_pair().map_err(failed)?;
     let (layout, groups) = make_groups_in(layout, &plan).map_err(failed)?;
     let (maker, network) = ahead::pair(&plan).unzip();
-    let cloned = SingleThreaded::check()
-        .and_then(|alone| clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd)))
-        .doing(|| "clone the monitor");
+    let cloned = clone3(alone, 0, groups.unified_dir().map(AsFd::as_fd)).doing(|| "clone the monitor");
     match cloned {
         Ok(Cloned::Parent(..)) => {
             drop((listener, report, groups, network));
             if let Some(maker) = maker {
                 maker.make();
             }
-            // The caller ends: to free memory now would copy the pages that the monitor has still to read.
-            std::mem::forget(plan);
-            reader.wait()
+            let result = reader.wait();
+            // The caller ends. To free memory now would copy the pages that the monitor has still to read; and the
+            // monitor goes on when this end of the report is closed.
+            std::mem::forget((plan, reader));
+            result
         }
         Ok(Cloned::Child(_)) => {
             drop((maker, reader));

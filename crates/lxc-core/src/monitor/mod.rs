@@ -14,9 +14,11 @@ pub mod supervise;
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use lxc_config::Config;
 use lxc_sys::socket;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
 use crate::cgroup::{GroupSet, Layout};
@@ -78,6 +80,9 @@ pub struct ReportEnd(OwnedFd);
 #[derive(Debug)]
 pub struct ReportReader(OwnedFd);
 
+/// How long a caller may take to let go of its end.
+const CALLERS_END: Duration = Duration::from_millis(50);
+
 /// Most bytes of trace records that a report carries.
 const MAX_TRACE: usize = 60 * 1024;
 
@@ -89,10 +94,14 @@ pub fn report_pair() -> Result<(ReportReader, ReportEnd)> {
 }
 
 impl ReportEnd {
-    /// init was executed.
+    /// init was executed. Returns when the caller has let go of its end, which a command does by its own end: nobody
+    /// waits for what is left to do here, and where processors are few it would be done first.
     pub fn running(self) {
         // The caller may have been killed meanwhile; the container runs all the same.
-        let _ = socket::send(self.0.as_fd(), b"R", &[], false);
+        if socket::send(self.0.as_fd(), b"R", &[], false).is_ok() {
+            let patience = Timespec { tv_sec: 0, tv_nsec: CALLERS_END.subsec_nanos().into() };
+            let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&patience));
+        }
     }
 
     /// The start failed; `trace` is what led to it.
@@ -125,7 +134,7 @@ pub struct StartFailure {
 
 impl ReportReader {
     /// Waits for the report.
-    pub fn wait(self) -> std::result::Result<(), StartFailure> {
+    pub fn wait(&self) -> std::result::Result<(), StartFailure> {
         let receive = || {
             let mut buffer = vec![0; 64 * 1024];
             let message = socket::receive(self.0.as_fd(), &mut buffer, RecvFlags::empty())?;

@@ -207,8 +207,6 @@ impl Monitor<'_> {
             running.set_state(State::Running);
             if let Some(report) = report.take() {
                 report.running();
-                // Somebody waits for this answer; what is left to do here, nobody waits for.
-                std::thread::yield_now();
             }
             // The trace is of no use any more.
             log::drop_ring();

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lxc_config::Values;
+use lxc_sys::Errno;
 use rustix::thread::CapabilitySet;
 
 use super::label::UNCONFINED;
@@ -20,8 +21,17 @@ pub struct AppArmorHost {
 }
 
 impl AppArmorHost {
-    /// Looks at the running host; for containers that are not confined not at what profiles could do.
-    fn detect(confines: bool) -> AppArmorHost {
+    /// Looks at the running host, where AppArmor is enabled; for containers that are not confined not at what profiles
+    /// could do.
+    fn detect(confines: bool) -> Option<AppArmorHost> {
+        // Only AppArmor answers here, and EINVAL says that it is not enabled. Kernels before 5.8 have no such file.
+        let label = match crate::files::read_text("/proc/self/attr/apparmor/current") {
+            Ok(text) => label_name(&text),
+            Err(errno) if errno != Errno::INVAL && apparmor_enabled() => {
+                read_label("/proc/self/attr/current")
+            }
+            Err(_) => return None,
+        };
         const BASE: &str = "/sys/kernel/security/apparmor";
         let read = |file: &str| {
             if !confines {
@@ -33,14 +43,11 @@ impl AppArmorHost {
         let version = read("features/domain/version");
         let (major, minor) = version.split_once('.').unwrap_or((&version, "0"));
         let at_least = major.parse().unwrap_or(0) > 1 || (major == "1" && minor.parse().unwrap_or(0) >= 2);
-        let label = ["attr/apparmor/current", "attr/current"]
-            .iter()
-            .find_map(|file| read_label(&format!("/proc/self/{file}")));
-        AppArmorHost {
+        Some(AppArmorHost {
             label: label.unwrap_or_else(|| UNCONFINED.into()),
             can_stack: at_least && read("features/domain/stack") == "yes" && read(".ns_stacked") != "yes",
             mediates_mounts: confines && Path::new(BASE).join("features/mount/mask").exists(),
-        }
+        })
     }
 }
 
@@ -60,6 +67,13 @@ pub fn knows_file_system(name: &str) -> bool {
     known.lines().any(|line| line.split_whitespace().last() == Some(name))
 }
 
+/// Since Linux 4.6, which is older than all that runs here, whatever has cgroups has namespaces of them. Asked of
+/// sysfs: files of /proc/self cost their making in every new process.
+pub fn has_cgroup_namespaces() -> bool {
+    let is_there = |path: &str| rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok();
+    is_there("/sys/fs/cgroup") || is_there("/proc/self/ns/cgroup")
+}
+
 /// Whether AppArmor labels processes here.
 pub fn apparmor_enabled() -> bool {
     crate::files::read_text("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y'))
@@ -72,7 +86,10 @@ pub fn selinux_enabled() -> bool {
 
 /// A label as /proc shows it, without the mode that follows it: `NAME (enforce)`.
 pub fn read_label(path: &str) -> Option<String> {
-    let text = crate::files::read_text(path).ok()?;
+    label_name(&crate::files::read_text(path).ok()?)
+}
+
+fn label_name(text: &str) -> Option<String> {
     let text = text.trim_end_matches(['\n', '\0']);
     let name = match text.rsplit_once(" (") {
         Some((name, mode)) if mode.ends_with(')') => name,
@@ -112,9 +129,9 @@ impl Host {
             euid: euid.as_raw(),
             subordinate: maps.then(Subordinate::of_caller),
             egid: rustix::process::getegid().as_raw(),
-            cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
+            cgroup_namespaces: has_cgroup_namespaces(),
             last_capability: last_capability(),
-            apparmor: apparmor_enabled().then(|| AppArmorHost::detect(confines)),
+            apparmor: AppArmorHost::detect(confines),
             selinux: selinux_enabled(),
             cgroup_pattern,
         }
