@@ -38,14 +38,16 @@ pub fn run(options: &[&str]) -> Result<()> {
     shell::run(cargo.args(rest).env("LXC_TEST_PREFIX", prefix))
 }
 
-/// The processor is emulated there: only the ratios say something.
+/// The processor is emulated there, and the clock counts its instructions: the ratios say something, and they are the
+/// same each time.
 fn in_guest(profile: Profile, rows: &[&str]) -> Result<()> {
     setup::run(For::Vm)?;
     let work = shell::target().join("vm-bench");
     let _ = std::fs::remove_dir_all(&work);
     std::fs::create_dir_all(&work)?;
     std::fs::copy(static_program("lxc-testkit", "--bench", "peer")?, work.join("peer"))?;
-    let guest = Guest { work: Some(work), limit: Duration::from_secs(3600), ..Guest::default() };
+    let guest =
+        Guest { work: Some(work), limit: Duration::from_secs(3600), counted: true, ..Guest::default() };
     let rows: Vec<String> = rows.iter().map(|r| format!("'{r}'")).collect();
     let script = format!("LXC_TEST_PREFIX=/usr/local LXC_TEST_PATIENCE=10 ./peer {}", rows.join(" "));
     let streams = (Box::new(std::io::stdout()), Box::new(std::io::stderr()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::FlockOperation;
 
-use super::machine::{Machine, Ports};
+use super::machine::{Boot, Machine, Ports};
 use crate::shell;
 
 const DISK: &str = "16G";
@@ -108,7 +108,8 @@ impl Image {
         let console = self.directory.with_extension("log");
         let sink = || Box::new(std::io::stderr()) as Box<dyn Write + Send>;
         let ports = Ports { stdout: sink(), stderr: sink(), console: Some(console.clone()) };
-        let mut machine = Machine::start(self, &scratch, &self.file("root.qcow2"), ("", &[]), ports)?;
+        let mut machine =
+            Machine::start(self, &scratch, &self.file("root.qcow2"), (Boot::default(), &[]), ports)?;
         machine
             .ready(BOOT)
             .with_context(|| format!("the guest did not come up; its console is in {}", console.display()))?;

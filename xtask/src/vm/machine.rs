@@ -17,12 +17,13 @@ use super::image::{Image, Scratch};
 /// What `timeout(1)` says.
 const TIMED_OUT: u8 = 124;
 
-/// What a saved state depends on.
+/// What a saved state depends on. Copying and clearing byte by byte, which the kernel does where a processor says that it
+/// is fast at it, is what emulation is slow at; and so is a fifth level of page tables.
 pub const HARDWARE: &[&str] = &[
     "-machine",
     "q35",
     "-cpu",
-    "max",
+    "max,-erms,-fsrm,-la57",
     "-smp",
     "2",
     "-m",
@@ -49,6 +50,16 @@ pub struct Ports {
     pub console: Option<PathBuf>,
 }
 
+/// How a machine boots.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Boot<'a> {
+    /// More words for the kernel.
+    pub kernel: &'a str,
+    /// The guest's clock counts the instructions that were executed, 4 ns each. One processor waits for the other, but
+    /// what computes takes the same time whatever else the host does.
+    pub counted: bool,
+}
+
 /// A running machine, which ends with this value.
 pub struct Machine {
     emulator: Child,
@@ -65,32 +76,38 @@ impl Machine {
     pub fn resume(image: &Image, scratch: &Scratch, ports: Ports) -> Result<Machine> {
         let disk = scratch.root_disk(&image.file("root.qcow2"), "qcow2")?;
         let state = format!("exec:cat '{}'", image.file("state").display());
-        Machine::start(image, scratch, &disk, ("", &["-incoming".into(), state.into()]), ports)
+        Machine::start(image, scratch, &disk, (Boot::default(), &["-incoming".into(), state.into()]), ports)
     }
 
     /// Boots, and waits until the guest takes a command.
-    pub fn boot(image: &Image, scratch: &Scratch, kernel: &str, ports: Ports) -> Result<Machine> {
+    pub fn boot(image: &Image, scratch: &Scratch, boot: Boot<'_>, ports: Ports) -> Result<Machine> {
         let disk = scratch.root_disk(&image.file("root.raw"), "raw")?;
-        let mut machine = Machine::start(image, scratch, &disk, (kernel, &[]), ports)?;
+        let mut machine = Machine::start(image, scratch, &disk, (boot, &[]), ports)?;
         machine.ready(Duration::from_secs(600))?;
         Ok(machine)
     }
 
-    /// Starts the emulator with a root disk, more words for the kernel and more options.
+    /// Starts the emulator with a root disk and more options.
     pub fn start(
         image: &Image,
         scratch: &Scratch,
         disk: &Path,
-        (kernel, options): (&str, &[OsString]),
+        (boot, options): (Boot<'_>, &[OsString]),
         ports: Ports,
     ) -> Result<Machine> {
         let errors = scratch.join("emulator.log");
         // The machine ends with this program, however that ends.
         let mut emulator = Command::new("setpriv");
         emulator.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]).args(HARDWARE);
-        emulator.arg("-accel").arg(if image.accel == "tcg" { "tcg,thread=multi" } else { &image.accel });
+        match image.accel.as_str() {
+            _ if boot.counted => {
+                emulator.args(["-accel", "tcg,thread=single", "-icount", "shift=2,sleep=on"])
+            }
+            "tcg" => emulator.args(["-accel", "tcg,thread=multi"]),
+            other => emulator.args(["-accel", other]),
+        };
         emulator.arg("-kernel").arg(image.file("vmlinuz")).arg("-initrd").arg(image.file("initrd"));
-        emulator.arg("-append").arg(format!("{KERNEL} {kernel}"));
+        emulator.arg("-append").arg(format!("{KERNEL} {}", boot.kernel));
         let console = ports.console.unwrap_or_else(|| "/dev/null".into());
         emulator.arg("-serial").arg(concat("file:", &std::path::absolute(console)?));
         for (name, path, format) in [("root", disk, "qcow2"), ("work", &scratch.work_disk(), "raw")] {

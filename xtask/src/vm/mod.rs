@@ -19,7 +19,7 @@ use crate::setup::{self, For};
 use crate::shell;
 use image::Image;
 pub use image::TEST_CACHE;
-use machine::{Machine, Ports};
+use machine::{Boot, Machine, Ports};
 
 /// What the emulator's failure is told apart by, as env(1) and timeout(1) do.
 const VM_FAILED: u8 = 125;
@@ -42,6 +42,7 @@ input is empty. The exit status is the command's; 124 after the time limit, 125 
   --log FILE      what the guest's kernel prints
   --cold          boot, instead of resuming the saved state
   --kernel WORDS  boot, with more on the command line of the kernel (lsm=selinux)
+  --counted       boot, with a clock that counts instructions: slow, but what is timed takes the same time each time
   --accel NAME    the emulator's accelerator (tcg, which needs nothing of the machine; kvm is faster)
   --clean         remove all images, and nothing else
 
@@ -67,6 +68,8 @@ pub struct Guest {
     pub cold: bool,
     /// Boot anew, with more on the command line of the kernel.
     pub kernel: String,
+    /// Boot anew, with a clock that counts instructions.
+    pub counted: bool,
     /// The accelerator of the emulator.
     pub accel: String,
 }
@@ -82,6 +85,7 @@ impl Default for Guest {
             log: None,
             cold: false,
             kernel: String::new(),
+            counted: false,
             accel: "tcg".into(),
         }
     }
@@ -124,11 +128,15 @@ fn parse(words: &[&str]) -> Result<(Guest, String)> {
             "--log" => guest.log = Some(value()?.into()),
             "--cold" => guest.cold = true,
             "--kernel" => guest.kernel = value()?.into(),
+            "--counted" => guest.counted = true,
             "--accel" => guest.accel = value()?.into(),
             "--" => script.extend(rest.by_ref()),
             _ if word.starts_with('-') => bail!("vm: unknown option {word}\n\n{USAGE}"),
             _ => script.extend([word].into_iter().chain(rest.by_ref())),
         }
+    }
+    if guest.counted && guest.accel != "tcg" {
+        bail!("vm: --counted: only an emulated processor counts its instructions");
     }
     match script.as_slice() {
         [] => bail!("vm: no command\n\n{USAGE}"),
@@ -157,8 +165,9 @@ impl Guest {
         let scratch = image::Scratch::new()?;
         self.pack(&scratch, &prefix, script)?;
         let ports = Ports { stdout, stderr, console: self.log.clone() };
-        let mut machine = if self.cold || !self.kernel.is_empty() {
-            Machine::boot(&image, &scratch, &self.kernel, ports)?
+        let boot = Boot { kernel: &self.kernel, counted: self.counted };
+        let mut machine = if self.cold || self.counted || !self.kernel.is_empty() {
+            Machine::boot(&image, &scratch, boot, ports)?
         } else {
             Machine::resume(&image, &scratch, ports)?
         };
