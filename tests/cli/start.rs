@@ -212,7 +212,7 @@ fn the_console_log_has_what_init_prints() {
         let log = dir.join("console.log");
         dir.run(&suite, "lxc-start", &name, &["-L", log.to_str().unwrap()]).ok();
         let read = || std::fs::read_to_string(&log).unwrap_or_default();
-        eventually("three lines are logged", || read().lines().count() == 3);
+        eventually("three whole lines are logged", || read().matches('\n').count() == 3);
         assert_eq!(read(), "on stdout\r\non stderr\r\non console\r\n", "{suite}");
     }
 }

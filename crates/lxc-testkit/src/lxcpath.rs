@@ -122,8 +122,18 @@ impl Lxcpath {
     /// The process id of a running container's init.
     #[track_caller]
     pub fn init_pid(&self, suite: &Suite, name: &str) -> u32 {
+        let Some(pid) = self.any_init_pid(suite, name) else { panic!("{name} has no init") };
+        pid
+    }
+
+    /// The process id of a container's init; none while it is stopped, or between the two lives of a reboot.
+    #[track_caller]
+    pub fn any_init_pid(&self, suite: &Suite, name: &str) -> Option<u32> {
         let text = self.run(suite, "lxc-info", name, &["-pH"]).ok();
-        text.trim().parse().unwrap_or_else(|_| panic!("lxc-info -pH {name} printed {text:?}"))
+        match text.trim() {
+            "" => None,
+            pid => Some(pid.parse().expect("lxc-info -pH prints a number")),
+        }
     }
 
     /// The process id of a running container's monitor.
