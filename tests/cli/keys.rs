@@ -208,8 +208,13 @@ fn a_user_namespace_is_shared() {
         // Nothing on disk is that root's, nor may it mount a tmpfs whose root directory is the host's.
         let lines = [&by_name, "lxc.autodev = 0", "lxc.pty.max = 0", "lxc.mount.auto =", "lxc.mount.entry ="];
         let second = container(&dir, &suite, "second", &lines);
-        let [a, b] = [first, second].map(|name| dir.init_pid(&suite, &name));
+        let [a, b] = [&first, &second].map(|name| dir.init_pid(&suite, name));
         assert_eq!(process::namespace(a, "user"), process::namespace(b, "user"), "{suite}");
+        let own_cgroups = |pid: u32, name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+            text.lines().map(|l| l.contains(name)).collect::<Vec<_>>()
+        };
+        assert_eq!(own_cgroups(a, &first), own_cgroups(b, &second), "{suite}");
         assert_ne!(process::namespace(a, "net"), process::namespace(b, "net"), "{suite}");
         assert_ne!(process::namespace(std::process::id(), "net"), process::namespace(b, "net"), "{suite}");
     }

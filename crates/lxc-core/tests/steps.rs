@@ -64,9 +64,7 @@ fn the_least() {
             "boot id",
             "pivot",
             "new session",
-            "send descriptors",
-            "-- ready",
-            "   monitor: take over the terminals",
+            "hand over",
         ]
     );
 }
@@ -79,6 +77,7 @@ fn with_an_id_map() {
         &steps(&format!("{SMALL}{map}")),
         &[
             "-- identity",
+            "   monitor: hold the namespaces",
             "   monitor: write the id maps",
             "   monitor: own the cgroups",
             "become the container's root",
@@ -95,6 +94,32 @@ fn with_a_network_device() {
     );
 }
 
+/// Nothing else holds the child of a helper: the monitor must know of it, and where the cgroup could not be named it must
+/// be moved there before it makes a namespace of it.
+#[test]
+fn with_a_namespace_of_another() {
+    for kind in ["user", "ipc", "net", "cgroup"] {
+        let all = steps(&format!("{SMALL}lxc.namespace.share.{kind} = 1\n"));
+        let at = |step: &str| all.iter().position(|s| s == step);
+        let moved = at("   monitor: move to the cgroup");
+        assert!(moved.is_some(), "{kind}: {all:?}");
+        assert!(at("new cgroup namespace").is_none_or(|made| moved < Some(made)), "{kind}: {all:?}");
+    }
+}
+
+/// The listener comes with the filter; init must find it served.
+#[test]
+fn with_a_filter_that_asks() {
+    let file = std::env::temp_dir().join(format!("steps-policy-{}", std::process::id()));
+    std::fs::write(&file, "2\ndenylist\n[all]\nmknod notify\n").expect("write a policy");
+    let keys =
+        format!("lxc.seccomp.profile = {}\nlxc.seccomp.notify.proxy = unix:/nonexistent\n", file.display());
+    let all = steps(&format!("{SMALL}{keys}"));
+    std::fs::remove_file(&file).expect("remove it");
+    let more = ["seccomp", "-- ready", "   monitor: serve what the filter asks"];
+    assert_adds(&steps(SMALL), &all, &more);
+}
+
 #[test]
 fn with_every_hook() {
     let hooks: String =
@@ -107,11 +132,14 @@ fn with_every_hook() {
         &steps(SMALL),
         &all,
         &[
+            "-- identity",
+            "   monitor: hold the namespaces",
             "pre-mount hooks",
             "mount hooks",
             "autodev hooks",
             "start hooks exist",
             "start hooks",
+            "-- ready",
             "   monitor: start-host hooks",
         ],
     );

@@ -131,7 +131,8 @@ enum Turn {
     End(Exit),
 }
 
-/// An open file keeps the container from making the host's file system read-only.
+/// An open file keeps the container from making the host's file system read-only. Opened before the child is made, which
+/// may not wait for anything.
 fn pin_rootfs(plan: &Plan) -> Option<OwnedFd> {
     let rootfs = plan.rootfs.as_ref()?;
     match &rootfs.storage {
@@ -318,8 +319,8 @@ impl Monitor<'_> {
             signal_mask: self.mask_before,
             monitor_pidfd: rustix::process::pidfd_open(own, PidfdFlags::empty()).doing(|| "open a pidfd")?,
         };
-        let meanwhile = || *pin = pin_rootfs(plan);
-        spawn(plan, &self.layout, payload, &mut self.hooks, inputs, meanwhile)
+        *pin = pin_rootfs(plan);
+        spawn(plan, &self.layout, payload, &mut self.hooks, inputs)
     }
 
     /// The root file system as a mount that is attached nowhere: made here, where no id map stands

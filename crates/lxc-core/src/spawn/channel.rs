@@ -1,7 +1,8 @@
 //! The channel between the monitor and the child that becomes init.
 //!
-//! A SEQPACKET pair: each message is one datagram, so nothing can be half read. Its end (both ends
-//! are close-on-exec) means that the child executed init, or died.
+//! A SEQPACKET pair: each message is one datagram, so nothing can be half read. Both ends are close-on-exec: its end
+//! means that the child executed init, or that it died. Which of them is told by whether it said before that it is done;
+//! who is killed between that and execve(2) is an init that ended at once.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -74,6 +75,17 @@ pub enum Message {
     Descriptors(Vec<(Role, OwnedFd)>),
     /// Either: a step failed; the start ends.
     Failed(Error),
+    /// Child: what comes next is init. With the last descriptors.
+    Done(Vec<(Role, OwnedFd)>),
+}
+
+/// The first byte of each message.
+mod kind {
+    pub const ARRIVED: u8 = 1;
+    pub const GO: u8 = 2;
+    pub const DESCRIPTORS: u8 = 3;
+    pub const FAILED: u8 = 4;
+    pub const DONE: u8 = 5;
 }
 
 /// One end.
@@ -92,26 +104,37 @@ impl Channel {
         self.0.as_fd()
     }
 
-    /// Sends a message; descriptors go with [`Channel::send_descriptors`].
-    pub fn send(&self, message: &Message) -> Result<()> {
-        match message {
-            Message::Arrived(n) => self.send_bytes(&[1, *n], &[]),
-            Message::Go(n) => self.send_bytes(&[2, *n], &[]),
-            Message::Descriptors(list) => {
-                let borrowed: Vec<_> = list.iter().map(|(role, fd)| (*role, fd.as_fd())).collect();
-                self.send_descriptors(&borrowed)
-            }
-            Message::Failed(error) => self.send_bytes(&[&[4], error.to_bytes().as_slice()].concat(), &[]),
-        }
+    /// Child: says that it is at a meeting.
+    pub fn arrive(&self, number: u8) -> Result<()> {
+        self.send_bytes(&[kind::ARRIVED, number], &[])
+    }
+
+    /// Monitor: lets the child go on.
+    pub fn go(&self, number: u8) -> Result<()> {
+        self.send_bytes(&[kind::GO, number], &[])
+    }
+
+    /// Either: says why the start ends.
+    pub fn fail(&self, error: &Error) -> Result<()> {
+        self.send_bytes(&[&[kind::FAILED], error.to_bytes().as_slice()].concat(), &[])
     }
 
     /// Sends descriptors in as many messages as they need.
     pub fn send_descriptors(&self, list: &[(Role, BorrowedFd<'_>)]) -> Result<()> {
-        list.chunks(socket::MAX_FDS).try_for_each(|part| {
-            let bytes: Vec<u8> = std::iter::once(3).chain(part.iter().map(|(role, _)| *role as u8)).collect();
-            let fds: Vec<_> = part.iter().map(|(_, fd)| *fd).collect();
-            self.send_bytes(&bytes, &fds)
-        })
+        list.chunks(socket::MAX_FDS).try_for_each(|part| self.send_part(kind::DESCRIPTORS, part))
+    }
+
+    /// Child: says that init is next, and sends the last descriptors.
+    pub fn done(&self, list: &[(Role, BorrowedFd<'_>)]) -> Result<()> {
+        let (first, last) = list.split_at(list.len().saturating_sub(socket::MAX_FDS));
+        self.send_descriptors(first)?;
+        self.send_part(kind::DONE, last)
+    }
+
+    fn send_part(&self, kind: u8, part: &[(Role, BorrowedFd<'_>)]) -> Result<()> {
+        let bytes: Vec<u8> = std::iter::once(kind).chain(part.iter().map(|(role, _)| *role as u8)).collect();
+        let fds: Vec<_> = part.iter().map(|(_, fd)| *fd).collect();
+        self.send_bytes(&bytes, &fds)
     }
 
     fn send_bytes(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
@@ -140,14 +163,48 @@ impl Channel {
         let unknown = || Error::new(Kind::Failed, "the other process of the start sent an unknown message");
         let body = &buffer[1..received.len];
         Ok(Some(match (buffer[0], body) {
-            (1, [n]) => Message::Arrived(*n),
-            (2, [n]) => Message::Go(*n),
-            (3, roles) if roles.len() == received.fds.len() && !received.truncated => {
+            (kind::ARRIVED, [n]) => Message::Arrived(*n),
+            (kind::GO, [n]) => Message::Go(*n),
+            (kind @ (kind::DESCRIPTORS | kind::DONE), roles)
+                if roles.len() == received.fds.len() && !received.truncated =>
+            {
                 let roles: Option<Vec<Role>> = roles.iter().map(|&r| Role::from_number(r)).collect();
-                Message::Descriptors(roles.ok_or_else(unknown)?.into_iter().zip(received.fds).collect())
+                let list = roles.ok_or_else(unknown)?.into_iter().zip(received.fds).collect();
+                if kind == kind::DONE { Message::Done(list) } else { Message::Descriptors(list) }
             }
-            (4, error) => Message::Failed(Error::from_bytes(error)),
+            (kind::FAILED, error) => Message::Failed(Error::from_bytes(error)),
             _ => return Err(unknown()),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Message, Role, pair};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn done_comes_last_however_many_descriptors_go_with_it() {
+        let max = lxc_sys::socket::MAX_FDS;
+        for count in [0, 1, max, max + 1, 2 * max + 5] {
+            let (ours, theirs) = pair().expect("a pair");
+            let fd = theirs.fd();
+            let roles = [Role::TtyPtx, Role::TtyPty];
+            let list: Vec<_> = (0..count).map(|i| (roles[i % 2], fd.as_fd())).collect();
+            theirs.done(&list).expect("send");
+            let mut received = Vec::new();
+            let last = loop {
+                match ours.receive().expect("receive").expect("a message") {
+                    Message::Descriptors(part) => received.extend(part),
+                    Message::Done(part) => break part,
+                    other => panic!("{other:?}"),
+                }
+            };
+            received.extend(last);
+            let expected: Vec<_> = list.iter().map(|(role, _)| *role).collect();
+            assert_eq!(received.iter().map(|(role, _)| *role).collect::<Vec<_>>(), expected);
+            drop((received, theirs));
+            assert!(ours.receive().expect("the end").is_none(), "{count}");
+        }
     }
 }

@@ -50,7 +50,7 @@ pub fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) 
             exit_now(match run() {
                 Ok(()) => 0,
                 Err(e) => {
-                    let _ = theirs.send(&Message::Failed(e));
+                    let _ = theirs.fail(&e);
                     1
                 }
             })
@@ -59,7 +59,7 @@ pub fn isolated(identity: Option<&Identity>, work: impl FnOnce() -> Result<()>) 
     };
     drop(theirs);
     let mapped = match identity {
-        Some(identity) => write_maps_of(pid, identity).and_then(|()| ours.send(&Message::Go(0))),
+        Some(identity) => write_maps_of(pid, identity).and_then(|()| ours.go(0)),
         None => Ok(()),
     };
     let said = match mapped {

@@ -65,8 +65,8 @@ pub struct Parent<'a> {
     received: Vec<(Role, OwnedFd)>,
 }
 
-/// Makes the child, walks the script with it and returns when init was executed. `meanwhile` is done while the
-/// child has not got to where it needs the monitor.
+/// Makes the child, walks the script with it and returns when init was executed. A child whose plan has no meeting
+/// waits for nothing: what init must find is made before this, or a step of a meeting.
 ///
 /// On failure the child is dead and reaped, and what was made for it is undone.
 pub fn spawn(
@@ -75,7 +75,6 @@ pub fn spawn(
     payload: &GroupSet,
     hooks: &mut HookContext,
     inputs: Inputs<'_>,
-    meanwhile: impl FnOnce(),
 ) -> Result<Spawned> {
     let (channel, childs_end) = channel::pair()?;
     let rootfs_tree = match &inputs.rootfs_tree {
@@ -90,7 +89,6 @@ pub fn spawn(
         Cloned::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop((childs_end, inputs));
-    meanwhile();
     let (pid, pidfd) = cloned;
     hooks.set("LXC_PID", pid.as_raw_pid().to_string());
     let mut parent = Parent {
@@ -113,11 +111,11 @@ pub fn spawn(
         },
         received: Vec::new(),
     };
-    match parent.hold_namespaces().and_then(|()| parent.walk()) {
+    match parent.walk() {
         Ok(()) => Ok(parent.spawned),
         Err(e) => {
             std::mem::take(&mut parent.spawned.network).take_down(&plan.values, parent.hooks);
-            // The child waits for us and reports nothing any more.
+            // The child waits for us, or is init already; it reports nothing any more.
             let _ = signal::send_to_pidfd(parent.spawned.pidfd.as_fd(), libc::SIGKILL);
             let _ =
                 rustix::process::waitid(WaitId::PidFd(parent.spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -151,11 +149,7 @@ fn make_child(plan: &Plan, share: &[(NamespaceKind, OwnedFd)], payload: &GroupSe
             .doing(what)
             .map_err(|e| explain_clone(e, plan));
     }
-    // From inside a shared cgroup or user namespace the container's cgroup cannot be named: the
-    // child is moved there.
-    let reachable =
-        share.iter().all(|(kind, _)| !matches!(kind, NamespaceKind::Cgroup | NamespaceKind::User));
-    let born_in = cgroup.filter(|_| reachable);
+    let born_in = cgroup.filter(|_| !is_born_elsewhere(plan));
     let (ours, helpers) = socket::pair(SocketType::SEQPACKET).doing(what)?;
     match fork().doing(what)? {
         Fork::Child(alone) => {
@@ -179,13 +173,7 @@ fn make_child(plan: &Plan, share: &[(NamespaceKind, OwnedFd)], payload: &GroupSe
             let mut message = received?;
             let pid = buffer[..message.len].try_into().ok().map(i32::from_ne_bytes).and_then(Pid::from_raw);
             match (message.fds.pop(), pid) {
-                (Some(pidfd), Some(pid)) => {
-                    if let (Some(dir), None) = (cgroup, born_in) {
-                        layout::write_at(dir.as_fd(), "cgroup.procs", &pid.as_raw_pid().to_string())
-                            .doing(|| "move init to its cgroup")?;
-                    }
-                    Ok(Cloned::Parent(pid, pidfd))
-                }
+                (Some(pidfd), Some(pid)) => Ok(Cloned::Parent(pid, pidfd)),
                 _ => Err(Error::from_bytes(&buffer[..message.len])),
             }
         }
@@ -208,23 +196,6 @@ fn explain_clone(error: Error, plan: &Plan) -> Error {
 }
 
 impl Parent<'_> {
-    /// Opens the namespaces that clone3 made, as far as somebody will ask for them; those made later come
-    /// from the child.
-    fn hold_namespaces(&mut self) -> Result<()> {
-        let at_clone = self.plan.namespaces.at_clone();
-        let hooks = self.plan.shows_namespaces();
-        for kind in NamespaceKind::ALL {
-            let wanted = hooks || kind == NamespaceKind::User;
-            if wanted && at_clone & crate::plan::namespaces::flag(kind) != 0 {
-                let path = format!("/proc/{}/ns/{}", self.spawned.pid.as_raw_pid(), kind.name());
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                let fd = rustix::fs::open(&*path, flags, Mode::empty()).doing(|| format!("open {path}"))?;
-                self.spawned.namespaces.push((kind, fd));
-            }
-        }
-        Ok(())
-    }
-
     fn namespace(&self, kind: NamespaceKind) -> Option<BorrowedFd<'_>> {
         self.spawned.namespaces.iter().find(|(k, _)| *k == kind).map(|(_, fd)| fd.as_fd())
     }
@@ -250,12 +221,25 @@ impl Parent<'_> {
                 log::trace!("monitor: {}", step.name);
                 (step.run)(self).map_err(|e| e.during(step.name))?;
             }
-            self.channel.send(&Message::Go(number))?;
+            self.channel.go(number)?;
         }
+        loop {
+            match self.receive()? {
+                Some(Message::Descriptors(list)) => self.sort(list)?,
+                Some(Message::Done(list)) => {
+                    self.sort(list)?;
+                    break;
+                }
+                Some(Message::Failed(e)) => return Err(e),
+                Some(_) => return Err(out_of_order()),
+                None => return Err(self.death()),
+            }
+        }
+        self.take_descriptors().map_err(|e| e.during("take over the terminals"))?;
         match self.receive()? {
             None => Ok(()),
             Some(Message::Failed(e)) => Err(e),
-            Some(_) => Err(Error::new(Kind::Failed, "the child sent a message out of order")),
+            Some(_) => Err(out_of_order()),
         }
     }
 
@@ -285,7 +269,7 @@ impl Parent<'_> {
         self.channel.receive()
     }
 
-    /// What the child sent is used where it is needed first.
+    /// The listener of the seccomp filter is served from now on; the rest waits for the end.
     fn sort(&mut self, list: Vec<(Role, OwnedFd)>) -> Result<()> {
         for (role, fd) in list {
             if role == Role::SeccompListener {
@@ -294,6 +278,42 @@ impl Parent<'_> {
                 self.received.push((role, fd));
             }
         }
+        Ok(())
+    }
+
+    /// Puts to its place what is kept for as long as the container runs.
+    fn take_descriptors(&mut self) -> Result<()> {
+        let mut pending: Option<OwnedFd> = None;
+        let spawned = &mut self.spawned;
+        for (role, fd) in std::mem::take(&mut self.received) {
+            let kind = match role {
+                Role::Rootfs | Role::Entry | Role::NoEntry | Role::SeccompListener => continue,
+                Role::Devpts => {
+                    spawned.devpts = Some(fd);
+                    continue;
+                }
+                Role::ConsolePtx | Role::TtyPtx => {
+                    pending = Some(fd);
+                    continue;
+                }
+                Role::ConsolePty | Role::TtyPty => {
+                    let ptx =
+                        pending.take().ok_or_else(|| Error::new(Kind::Failed, "half of a terminal came"))?;
+                    let pair = Pty { ptx, pty: fd };
+                    if role == Role::ConsolePty {
+                        spawned.console = Some(pair);
+                    } else {
+                        spawned.ttys.push(pair);
+                    }
+                    continue;
+                }
+                Role::NetNamespace => NamespaceKind::Net,
+                Role::CgroupNamespace => NamespaceKind::Cgroup,
+                Role::TimeNamespace => NamespaceKind::Time,
+            };
+            spawned.namespaces.push((kind, fd));
+        }
+        spawned.namespaces.sort_by_key(|(kind, _)| *kind);
         Ok(())
     }
 
@@ -308,6 +328,49 @@ impl Parent<'_> {
         };
         Error::new(Kind::Failed, format!("the child {how} while the container was set up"))
     }
+}
+
+fn out_of_order() -> Error {
+    Error::new(Kind::Failed, "the child sent a message out of order")
+}
+
+/// Whether the child cannot be born in its cgroup of v2: from inside a shared cgroup or user namespace it cannot be
+/// named.
+fn is_born_elsewhere(plan: &Plan) -> bool {
+    let elsewhere = |kind: NamespaceKind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::User);
+    plan.namespaces.share.iter().any(|(kind, _)| elsewhere(*kind))
+}
+
+/// Whether a helper makes the child: it goes on when the monitor knows of it.
+pub fn has_helper(plan: &Plan) -> bool {
+    !plan.namespaces.share.is_empty()
+}
+
+/// Before anything that depends on it: a cgroup namespace, which begins there, and init.
+pub fn move_to_cgroup(parent: &mut Parent<'_>) -> Result<()> {
+    match parent.payload.unified_dir().filter(|_| is_born_elsewhere(parent.plan)) {
+        Some(dir) => {
+            let pid = parent.spawned.pid.as_raw_pid().to_string();
+            layout::write_at(dir.as_fd(), "cgroup.procs", &pid).doing(|| "move init to its cgroup")
+        }
+        None => Ok(()),
+    }
+}
+
+/// Opens the namespaces that clone3 made, as far as somebody will ask for them; those made later come from the child.
+pub fn hold_namespaces(parent: &mut Parent<'_>) -> Result<()> {
+    let at_clone = parent.plan.namespaces.at_clone();
+    let all = parent.plan.shows_namespaces();
+    for kind in NamespaceKind::ALL {
+        let wanted = all || kind == NamespaceKind::User;
+        if wanted && at_clone & crate::plan::namespaces::flag(kind) != 0 {
+            let path = format!("/proc/{}/ns/{}", parent.spawned.pid.as_raw_pid(), kind.name());
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(&*path, flags, Mode::empty()).doing(|| format!("open {path}"))?;
+            parent.spawned.namespaces.push((kind, fd));
+        }
+    }
+    Ok(())
 }
 
 /// /proc/PID/uid_map and gid_map: directly where the monitor may, else by newuidmap(1).
@@ -486,38 +549,10 @@ pub fn start_host_hooks(parent: &mut Parent<'_>) -> Result<()> {
     parent.hooks.run(HookType::StartHost, parent.plan.hooks(HookType::StartHost), &[])
 }
 
-/// Sorts what the child sent.
-pub fn take_descriptors(parent: &mut Parent<'_>) -> Result<()> {
-    let mut pending: Option<OwnedFd> = None;
-    let spawned = &mut parent.spawned;
-    for (role, fd) in std::mem::take(&mut parent.received) {
-        let kind = match role {
-            Role::Rootfs | Role::Entry | Role::NoEntry | Role::SeccompListener => continue,
-            Role::Devpts => {
-                spawned.devpts = Some(fd);
-                continue;
-            }
-            Role::ConsolePtx | Role::TtyPtx => {
-                pending = Some(fd);
-                continue;
-            }
-            Role::ConsolePty | Role::TtyPty => {
-                let ptx =
-                    pending.take().ok_or_else(|| Error::new(Kind::Failed, "half of a terminal came"))?;
-                let pair = Pty { ptx, pty: fd };
-                if role == Role::ConsolePty {
-                    spawned.console = Some(pair);
-                } else {
-                    spawned.ttys.push(pair);
-                }
-                continue;
-            }
-            Role::NetNamespace => NamespaceKind::Net,
-            Role::CgroupNamespace => NamespaceKind::Cgroup,
-            Role::TimeNamespace => NamespaceKind::Time,
-        };
-        spawned.namespaces.push((kind, fd));
+/// Done when the listener came: whoever answers is connected. Init waits for that, since this is a step.
+pub fn serve_filter(parent: &mut Parent<'_>) -> Result<()> {
+    match parent.spawned.notifier {
+        Some(_) => Ok(()),
+        None => Err(Error::new(Kind::Failed, "the child sent no descriptor of its seccomp filter")),
     }
-    spawned.namespaces.sort_by_key(|(kind, _)| *kind);
-    Ok(())
 }

@@ -78,6 +78,11 @@ fn hook(plan: &Plan, kind: HookType) -> bool {
     !plan.hooks(kind).is_empty()
 }
 
+/// Whether the filter asks somebody: init must not run before its questions are answered.
+fn notifies(plan: &Plan) -> bool {
+    plan.filter.as_ref().is_some_and(|f| f.notifies)
+}
+
 /// The whole start, from clone3 to exec.
 pub static SCRIPT: &[Entry] = &[
     step("die with the monitor", always, child::die_with_monitor),
@@ -86,6 +91,8 @@ pub static SCRIPT: &[Entry] = &[
     Entry::Meeting(
         "identity",
         &[
+            monitor("move to the cgroup", parent::has_helper, parent::move_to_cgroup),
+            monitor("hold the namespaces", |p| mapped(p) || p.shows_namespaces(), parent::hold_namespaces),
             monitor("write the id maps", mapped, parent::write_id_maps),
             monitor("own the cgroups", mapped, parent::chown_cgroups),
             monitor(
@@ -144,7 +151,6 @@ pub static SCRIPT: &[Entry] = &[
     step("start hooks", |p| hook(p, HookType::Start), child::start_hooks),
     step("new session", always, child::new_session),
     step("working directory", |p| p.values.init.cwd.is_some(), child::change_directory),
-    step("send descriptors", always, child::send_descriptors),
     Entry::Meeting(
         "ready",
         &[
@@ -159,9 +165,10 @@ pub static SCRIPT: &[Entry] = &[
                 parent::v2_devices,
             ),
             monitor("start-host hooks", |p| hook(p, HookType::StartHost), parent::start_host_hooks),
-            monitor("take over the terminals", always, parent::take_descriptors),
+            monitor("serve what the filter asks", notifies, parent::serve_filter),
         ],
     ),
+    step("hand over", always, child::hand_over),
 ];
 
 /// The monitor's steps of a meeting that the plan needs.

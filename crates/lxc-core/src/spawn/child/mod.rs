@@ -25,7 +25,7 @@ use crate::network;
 use crate::plan::{Plan, limits, namespaces};
 use crate::rootfs::{Procfs, Root, enter_directory};
 use crate::terminal::pty::Pty;
-pub use terminals::{send_descriptors, set_up_terminals};
+pub use terminals::{hand_over, set_up_terminals};
 
 /// What the monitor prepared before clone3; the child has copies of the descriptors.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ pub fn run(plan: &Plan, inputs: Inputs<'_>, channel: Channel) -> i32 {
     };
     log::trace!("child: {error}");
     // If the monitor is gone there is nobody to tell.
-    let _ = child.channel.send(&Message::Failed(error));
+    let _ = child.channel.fail(&error);
     1
 }
 
@@ -131,7 +131,7 @@ impl Child<'_> {
     }
 
     fn meet(&mut self, number: u8) -> Result<()> {
-        self.channel.send(&Message::Arrived(number))?;
+        self.channel.arrive(number)?;
         loop {
             match self.channel.receive()? {
                 Some(Message::Go(n)) if n == number => return Ok(()),

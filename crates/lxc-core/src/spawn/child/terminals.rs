@@ -51,8 +51,8 @@ pub fn set_up_terminals(child: &mut Child<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Hands the monitor copies of what it keeps for as long as the container runs.
-pub fn send_descriptors(child: &mut Child<'_>) -> Result<()> {
+/// Hands the monitor copies of what it keeps for as long as the container runs. Nothing but init is left to come.
+pub fn hand_over(child: &mut Child<'_>) -> Result<()> {
     let namespaces = std::mem::take(&mut child.late_namespaces);
     let devpts = child.devpts.take();
     let mut list: Vec<_> = namespaces.iter().map(|(role, fd)| (*role, fd.as_fd())).collect();
@@ -65,5 +65,5 @@ pub fn send_descriptors(child: &mut Child<'_>) -> Result<()> {
     {
         list.extend([(ptx_role, pty.ptx.as_fd()), (pty_role, pty.pty.as_fd())]);
     }
-    child.channel.send_descriptors(&list)
+    child.channel.done(&list)
 }
