@@ -24,7 +24,7 @@ const LONG_LIMIT: f64 = 5.0;
 
 /// What is wanted: at most this part of the peer's time.
 const TARGETS: [(&str, f64); 11] = [
-    ("start", 0.55),
+    ("start", 0.4),
     ("start, bridge", 0.6),
     ("stop -k", 1.0),
     ("attach true", 0.4),

@@ -51,7 +51,7 @@ fn in_guest(profile: Profile, rows: &[&str]) -> Result<()> {
     let rows: Vec<String> = rows.iter().map(|r| format!("'{r}'")).collect();
     let script = format!("LXC_TEST_PREFIX=/usr/local LXC_TEST_PATIENCE=10 ./peer {}", rows.join(" "));
     let streams = (Box::new(std::io::stdout()), Box::new(std::io::stderr()));
-    match guest.run(&script, profile, streams.0, streams.1)? {
+    match guest.run(&script, &build(profile)?, streams.0, streams.1)? {
         0 => Ok(()),
         status => bail!("bench: exit status {status}"),
     }

@@ -1,6 +1,5 @@
 //! One static program: it starts in half the time, and runs in any root file system.
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,8 +51,16 @@ pub fn command(options: &[&str]) -> Result<()> {
 /// The setuid helper, built beside the program.
 pub const HELPER: &str = "lxc-user-nic";
 
+/// What names the functions that lie side by side, for the linker.
+pub const ORDER: &str = "src/start.ld";
+
 /// Builds; returns the program, `target/PROFILE/lxc`.
 pub fn build(profile: Profile) -> Result<PathBuf> {
+    build_with(profile, &[])
+}
+
+/// Builds with more arguments for the linker.
+pub fn build_with(profile: Profile, link: &[String]) -> Result<PathBuf> {
     let triple = shell::host_triple()?;
     let plain = shell::target().join(profile.name()).join("lxc");
     let mut cargo = shell::cargo();
@@ -66,9 +73,8 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
         shell::run(&mut cargo)?;
         return Ok(plain);
     }
-    // With a target named, flags do not reach build scripts and procedural macros, which must stay dynamic.
-    let (variable, flags) = flags(&triple)?;
-    shell::run(cargo.args(["--target", &triple]).env(variable, flags))?;
+    link_statically(&mut cargo, &triple, link)?;
+    shell::run(&mut cargo)?;
     let built = shell::target().join(&triple).join(profile.name());
     replace_by_link(&built.join("lxc"), &plain)?;
     replace_by_link(&built.join(HELPER), &plain.with_file_name(HELPER))?;
@@ -80,11 +86,10 @@ pub fn static_program(package: &str, kind: &str, name: &str) -> Result<PathBuf> 
     if !can_link_statically() {
         bail!("the C library cannot be linked statically here: install what Debian calls libc6-dev");
     }
-    let triple = shell::host_triple()?;
-    let (variable, flags) = flags(&triple)?;
     let mut cargo = shell::cargo();
     cargo.args(["test", "--no-run", "--profile", "quick", "--package", package, kind, name]);
-    cargo.args(["--target", &triple, "--message-format", "json-render-diagnostics"]).env(variable, flags);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    link_statically(&mut cargo, &shell::host_triple()?, &[])?;
     let output = cargo.stderr(Stdio::inherit()).output().context("run cargo")?;
     if !output.status.success() {
         bail!("{}: {}", shell::show(&cargo), output.status);
@@ -97,17 +102,25 @@ pub fn static_program(package: &str, kind: &str, name: &str) -> Result<PathBuf> 
     built.next_back().with_context(|| format!("cargo built no {name}"))
 }
 
-/// The variable that cargo takes flags for the compiler from, and these with ours added. RUSTFLAGS hides the
-/// variable of the target.
-fn flags(triple: &str) -> Result<(String, OsString)> {
+/// Has cargo link static programs as well as the linker can, and the program of this project with more arguments.
+/// With a target named, flags do not reach build scripts and procedural macros, which must stay dynamic.
+fn link_statically(cargo: &mut Command, triple: &str, more: &[String]) -> Result<()> {
+    // RUSTFLAGS hides the variable of the target.
     let of_target = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace(['-', '.'], "_"));
     let variable = if std::env::var_os("RUSTFLAGS").is_some() { "RUSTFLAGS".into() } else { of_target };
     let mut flags = std::env::var_os(&variable).unwrap_or_default();
     flags.push(" -C target-feature=+crt-static");
-    if can_pack_relocations(triple)? {
+    if can_link_with(triple, PACKED)? {
         flags.push(format!(" -C link-arg={PACKED}"));
     }
-    Ok((variable, flags))
+    let mut more = more.to_vec();
+    let order = format!("-T{}", shell::root().join(ORDER).display());
+    if can_link_with(triple, &order)? {
+        more.push(order);
+    }
+    // build.rs reads it: paths may have spaces, which RUSTFLAGS may not.
+    cargo.args(["--target", triple]).env(variable, flags).env("LXC_LINK_ARGS", more.join("\n"));
+    Ok(())
 }
 
 /// Puts a hard link to `from` at `to`, in one step: a `to` that is being run is not disturbed.
@@ -141,22 +154,23 @@ fn can_link_statically() -> bool {
     compiler.wait().is_ok_and(|status| status.success())
 }
 
+/// Relative relocations (DT_RELR): a hundredth of the space, and a start that reads less.
 const PACKED: &str = "-Wl,-z,pack-relative-relocs";
 
-/// Whether relative relocations can be packed (DT_RELR): a hundredth of the space, and a start that reads less. A C
-/// library that does not know them, as glibc before 2.36, links and then crashes: the Rust compiler links a program
-/// with a pointer in its data, and that is run.
-fn can_pack_relocations(triple: &str) -> Result<bool> {
+/// Whether a program runs that was linked with an argument. A C library that does not know packed relocations, as
+/// glibc before 2.36, links and then crashes; some linkers take no script that adds to their own. The Rust compiler
+/// links a program with a pointer in its data, and that is run.
+fn can_link_with(triple: &str, argument: &str) -> Result<bool> {
     const TEXT: &str = "static ZERO: i32 = 0; static THERE: &i32 = &ZERO; \
                         fn main() { std::process::exit(*std::hint::black_box(THERE)) }\n";
-    let dir = shell::target().join("packed");
+    let dir = shell::target().join("link");
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let (source, program) = (dir.join("try.rs"), dir.join("try"));
     std::fs::write(&source, TEXT).with_context(|| format!("write {}", source.display()))?;
     let _ = std::fs::remove_file(&program);
     let linked = shell::rustc()
         .args(["--target", triple, "-C", "target-feature=+crt-static", "-C"])
-        .arg(format!("link-arg={PACKED}"))
+        .arg(format!("link-arg={argument}"))
         .arg("-o")
         .args([&program, &source])
         .stdout(Stdio::null())

@@ -7,6 +7,7 @@ mod codegen;
 mod defences;
 mod demo;
 mod install;
+mod order;
 mod setup;
 mod shell;
 mod test;
@@ -28,6 +29,7 @@ cargo xtask TASK [OPTIONS]
                               guest, whose kernel gets WORDS on its command line (lsm=selinux, for selinux::)
   bench [--vm] [--quick]      measure beside the LXC of the distribution, here or in a guest
   vm [OPTIONS] -- COMMAND     run a command in a throw-away guest with systemd, cgroup v2 and AppArmor (vm --help)
+  order                       write src/start.ld, the order of functions in the program, from what a start runs
   defences [FILTER]…          take each defence out of a copy of the sources: a test of security must notice
   codegen [--check]           write man/ and completions/ from the tables, or check that they are current
   tidy                        rules that neither compiler nor clippy checks
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Some((&"demo", [])) => demo::run(),
         Some((&"test", filter)) => test::run(filter),
         Some((&"bench", options)) => bench::run(options),
+        Some((&"order", [])) => order::run(),
         Some((&"defences", options)) => defences::run(options),
         Some((&"codegen", options)) => codegen::run(options),
         Some((&"tidy", [])) => tidy::run(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Counts, record, report};
-use crate::build::{Profile, static_program};
+use crate::build::{Profile, build, static_program};
 use crate::setup::{self, For};
 use crate::shell;
 use crate::vm::{Guest, TEST_CACHE};
@@ -51,7 +51,8 @@ pub fn run(options: &[&str]) -> Result<()> {
         kernel: kernel.into(),
         ..Guest::default()
     };
-    let status = guest.run(&script, Profile::Quick, Box::new(counter), Box::new(std::io::stderr()))?;
+    let status =
+        guest.run(&script, &build(Profile::Quick)?, Box::new(counter), Box::new(std::io::stderr()))?;
     let mut counts = std::mem::take(&mut *counts.lock().unwrap_or_else(PoisonError::into_inner));
     counts.broken = status != 0;
     report(&counts, &out.join("skips"))

@@ -100,7 +100,9 @@ pub fn command(words: &[&str]) -> ExitCode {
         }
         ["--clean"] => image::clean().map(|()| 0),
         _ => parse(words).and_then(|(guest, script)| {
-            guest.run(&script, Profile::Quick, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
+            setup::run(For::Vm)?;
+            let program = build(Profile::Quick)?;
+            guest.run(&script, &program, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
         }),
     };
     result.map_or_else(
@@ -146,21 +148,20 @@ fn parse(words: &[&str]) -> Result<(Guest, String)> {
 }
 
 impl Guest {
-    /// Builds what is missing, runs a script and returns its exit status.
+    /// Builds the image when it is missing, runs a script beside an installed program and returns its exit status.
     pub fn run(
         &self,
         script: &str,
-        profile: Profile,
+        program: &Path,
         stdout: Box<dyn Write + Send>,
         stderr: Box<dyn Write + Send>,
     ) -> Result<u8> {
         if EARLIER.contains(&self.suite.as_str()) {
             bail!("vm: --suite {}: the guest is made of packages that Debian has since trixie", self.suite);
         }
-        setup::run(For::Vm)?;
         let prefix = shell::target().join("vm-prefix");
         let _ = std::fs::remove_dir_all(&prefix);
-        install(&build(profile)?, &prefix, Path::new("/usr/local"))?;
+        install(program, &prefix, Path::new("/usr/local"))?;
         let image = Image::get(&self.suite, &self.accel)?;
         let scratch = image::Scratch::new()?;
         self.pack(&scratch, &prefix, script)?;
