@@ -1,4 +1,5 @@
-//! Hands the linker what `cargo xtask` has found that it takes; nothing, when cargo is called by hand.
+//! Hands the linker what `cargo xtask` has found that it takes, an argument on each line of LXC_LINK_ARGS; nothing, when
+//! cargo is called by hand.
 
 fn main() {
     println!("cargo::rerun-if-changed=src/start.ld");

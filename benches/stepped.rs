@@ -3,12 +3,13 @@
 //! file, at its first use.
 #![allow(clippy::print_stdout, reason = "the addresses are what it is for")]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lxc_testkit::{Lxcpath, Suite};
+use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -55,6 +56,8 @@ fn main() {
 struct Steps {
     seen: HashSet<u64>,
     order: Vec<u64>,
+    /// Of each process that runs the program now.
+    texts: HashMap<Pid, Text>,
 }
 
 impl Steps {
@@ -79,45 +82,55 @@ impl Steps {
             | Options::PTRACE_O_TRACECLONE;
         ptrace::seize(first, events).expect("seize the shell");
         shell.stdin.take().expect("a pipe").write_all(b"\n").expect("let the shell go on");
-        let mut text = None;
+        let mut begun = false;
         // Only this thread's: another one stops the container by a command.
         let options = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-        while let Ok(status) = waitpid(None, Some(options)) {
+        loop {
+            let status = match waitpid(None, Some(options)) {
+                Ok(status) => status,
+                Err(Errno::ECHILD) => break,
+                Err(Errno::EINTR) => continue,
+                Err(e) => panic!("wait for {command}: {e}"),
+            };
             let (pid, signal) = match status {
-                WaitStatus::Exited(pid, code) => {
+                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
+                    self.texts.remove(&pid);
                     if pid == first {
-                        assert_eq!(code, 0, "{command} {arguments:?}");
+                        assert_eq!(status, WaitStatus::Exited(first, 0), "{command} {arguments:?}");
                         ended();
                     }
                     continue;
                 }
                 WaitStatus::PtraceEvent(pid, _, nix::libc::PTRACE_EVENT_EXEC) => {
+                    self.texts.remove(&pid);
                     if runs(pid, &program) {
-                        text = Some(Text::of(pid));
-                    } else if text.is_some() {
-                        ptrace::detach(pid, None).expect("let another program go");
+                        begun = true;
+                    } else if begun {
+                        // An error, here and below: it was killed meanwhile.
+                        let _ = ptrace::detach(pid, None);
                         continue;
                     }
                     (pid, None)
                 }
                 WaitStatus::PtraceEvent(pid, ..) => (pid, None),
                 WaitStatus::Stopped(pid, Signal::SIGTRAP) => {
-                    self.see(pid, text.as_ref());
+                    self.see(pid);
                     (pid, None)
                 }
                 WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
                 _ => continue,
             };
-            // An error: it was killed meanwhile.
-            let _ = match text {
-                Some(_) => ptrace::step(pid, signal),
-                None => ptrace::cont(pid, signal),
-            };
+            let _ = if begun { ptrace::step(pid, signal) } else { ptrace::cont(pid, signal) };
         }
     }
 
-    fn see(&mut self, pid: Pid, text: Option<&Text>) {
-        if let (Some(text), Some(at)) = (text, self.program_counter(pid))
+    fn see(&mut self, pid: Pid) {
+        if !self.texts.contains_key(&pid)
+            && let Some(text) = Text::of(pid)
+        {
+            self.texts.insert(pid, text);
+        }
+        if let (Some(text), Some(at)) = (self.texts.get(&pid), self.program_counter(pid))
             && let Some(address) = text.in_file(at)
             && self.seen.insert(address)
         {
@@ -146,19 +159,20 @@ struct Text {
 }
 
 impl Text {
-    /// Of a process that has just begun to run it; its file is the only one that is mapped.
-    fn of(pid: Pid) -> Text {
-        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("read maps");
-        let file = maps.lines().filter(|line| line.contains('/'));
-        let mut mapped = file.map(|line| {
-            let (range, rest) = line.split_once(' ').expect("a range");
-            let (from, to) = range.split_once('-').expect("two addresses");
-            let number = |text| u64::from_str_radix(text, 16).expect("hexadecimal");
-            (number(from)..number(to), rest)
+    /// Of a process, as proc_pid_maps(5) has it; none when it was killed meanwhile.
+    fn of(pid: Pid) -> Option<Text> {
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+        let file = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        let file = file.to_str()?;
+        let mut mapped = maps.lines().filter(|line| line.ends_with(file)).filter_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (from, to) = range.split_once('-')?;
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            Some((number(from)?..number(to)?, rest))
         });
-        let (first, _) = mapped.next().expect("a file is mapped");
-        let (code, _) = mapped.find(|(_, rest)| rest.starts_with("r-xp")).expect("code");
-        Text { base: first.start, range: code }
+        let (first, _) = mapped.next()?;
+        let (code, _) = mapped.find(|(_, rest)| rest.starts_with("r-xp"))?;
+        Some(Text { base: first.start, range: code })
     }
 
     fn in_file(&self, address: u64) -> Option<u64> {
@@ -166,9 +180,10 @@ impl Text {
     }
 }
 
-/// Whether a process runs a program: all commands are one file.
+/// Whether a process runs the program: all commands are one file, of which lxc-attach runs a sealed copy.
 fn runs(pid: Pid, program: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-    id(Path::new(&format!("/proc/{pid}/exe"))) == id(program)
+    let own = format!("/proc/{pid}/exe");
+    let length = |path: &Path| std::fs::metadata(path).map(|m| m.len()).ok();
+    length(Path::new(&own)) == length(program)
+        && std::fs::read(own).ok().is_some_and(|copy| std::fs::read(program).is_ok_and(|file| copy == file))
 }

@@ -112,7 +112,7 @@ fn it_reboots() {
     debian.is_up(&suite);
     let init = dir.init_pid(&suite, name);
     dir.run(&suite, "lxc-attach", name, &["--", "systemctl", "reboot"]);
-    let another = || dir.any_init_pid(&suite, name).is_some_and(|pid| pid != init);
+    let another = || dir.init_pid_if_any(&suite, name).is_some_and(|pid| pid != init);
     let rebooted = || another() && dir.state(&suite, name) == "RUNNING";
     assert!(within(Duration::from_secs(60), rebooted), "a reboot from inside");
     debian.is_up(&suite);

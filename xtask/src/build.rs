@@ -1,5 +1,6 @@
 //! One static program: it starts in half the time, and runs in any root file system.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -81,7 +82,7 @@ pub fn build_with(profile: Profile, link: &[String]) -> Result<PathBuf> {
     Ok(plain)
 }
 
-/// Builds a test or a benchmark (`kind`) as one static program, to be carried to another machine.
+/// Builds a test, a benchmark or an example (`kind`) as one static program, to be carried to another machine.
 pub fn static_program(package: &str, kind: &str, name: &str) -> Result<PathBuf> {
     if !can_link_statically() {
         bail!("the C library cannot be linked statically here: install what Debian calls libc6-dev");
@@ -110,15 +111,19 @@ fn link_statically(cargo: &mut Command, triple: &str, more: &[String]) -> Result
     let variable = if std::env::var_os("RUSTFLAGS").is_some() { "RUSTFLAGS".into() } else { of_target };
     let mut flags = std::env::var_os(&variable).unwrap_or_default();
     flags.push(" -C target-feature=+crt-static");
-    if can_link_with(triple, PACKED)? {
-        flags.push(format!(" -C link-arg={PACKED}"));
-    }
+    let can = |name: &str, argument: &str| can_link_with(name, argument, triple, (&variable, &flags));
+    let packed = can("packed", PACKED)?;
     let mut more = more.to_vec();
     let order = format!("-T{}", shell::root().join(ORDER).display());
-    if can_link_with(triple, &order)? {
+    if can("order", &order)? {
         more.push(order);
+    } else {
+        println!("the linker takes no order of functions ({ORDER})");
     }
-    // build.rs reads it: paths may have spaces, which RUSTFLAGS may not.
+    if packed {
+        flags.push(format!(" -C link-arg={PACKED}"));
+    }
+    // One on each line, for build.rs.
     cargo.args(["--target", triple]).env(variable, flags).env("LXC_LINK_ARGS", more.join("\n"));
     Ok(())
 }
@@ -158,24 +163,32 @@ fn can_link_statically() -> bool {
 const PACKED: &str = "-Wl,-z,pack-relative-relocs";
 
 /// Whether a program runs that was linked with an argument. A C library that does not know packed relocations, as
-/// glibc before 2.36, links and then crashes; some linkers take no script that adds to their own. The Rust compiler
-/// links a program with a pointer in its data, and that is run.
-fn can_link_with(triple: &str, argument: &str) -> Result<bool> {
-    const TEXT: &str = "static ZERO: i32 = 0; static THERE: &i32 = &ZERO; \
-                        fn main() { std::process::exit(*std::hint::black_box(THERE)) }\n";
-    let dir = shell::target().join("link");
-    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    let (source, program) = (dir.join("try.rs"), dir.join("try"));
-    std::fs::write(&source, TEXT).with_context(|| format!("write {}", source.display()))?;
-    let _ = std::fs::remove_file(&program);
-    let linked = shell::rustc()
-        .args(["--target", triple, "-C", "target-feature=+crt-static", "-C"])
-        .arg(format!("link-arg={argument}"))
-        .arg("-o")
-        .args([&program, &source])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let linked = linked.context("run rustc")?.success();
+/// glibc before 2.36, links and then crashes; some linkers take no script that adds to their own. A package with a
+/// pointer in its data is built as all else is, with whatever flags and linker the user has, and run.
+fn can_link_with(name: &str, argument: &str, triple: &str, flags: (&str, &OsStr)) -> Result<bool> {
+    const TEXT: &str = "static ZERO: i32 = 0;\nstatic THERE: &i32 = &ZERO;\n\n\
+                        fn main() {\n    std::process::exit(*std::hint::black_box(THERE));\n}\n";
+    let package = std::path::absolute(shell::target().join("link").join(name))?;
+    let manifest =
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n");
+    std::fs::create_dir_all(package.join("src")).with_context(|| format!("create {}", package.display()))?;
+    for (file, text) in [("Cargo.toml", manifest.as_str()), ("src/main.rs", TEXT)] {
+        let path = package.join(file);
+        if std::fs::read(&path).is_ok_and(|now| now == text.as_bytes()) {
+            // With its old time: cargo need not build it again.
+            continue;
+        }
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    let mut cargo = shell::cargo();
+    cargo.args(["rustc", "--quiet", "--target", triple, "--manifest-path"]).arg(package.join("Cargo.toml"));
+    cargo
+        .arg("--target-dir")
+        .arg(package.join("target"))
+        .args(["--", "-C"])
+        .arg(format!("link-arg={argument}"));
+    cargo.env(flags.0, flags.1).stdout(Stdio::null()).stderr(Stdio::null());
+    let program = package.join("target").join(triple).join("debug").join(name);
+    let linked = cargo.status().context("run cargo")?.success();
     Ok(linked && Command::new(&program).status().is_ok_and(|status| status.success()))
 }

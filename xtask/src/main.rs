@@ -29,7 +29,8 @@ cargo xtask TASK [OPTIONS]
                               guest, whose kernel gets WORDS on its command line (lsm=selinux, for selinux::)
   bench [--vm] [--quick]      measure beside the LXC of the distribution, here or in a guest
   vm [OPTIONS] -- COMMAND     run a command in a throw-away guest with systemd, cgroup v2 and AppArmor (vm --help)
-  order                       write src/start.ld, the order of functions in the program, from what a start runs
+  order                       write src/start.ld, the order of functions in the program, from what a start runs (with
+                              lld, whose map it reads; ten minutes)
   defences [FILTER]…          take each defence out of a copy of the sources: a test of security must notice
   codegen [--check]           write man/ and completions/ from the tables, or check that they are current
   tidy                        rules that neither compiler nor clippy checks

@@ -45,11 +45,26 @@ pub fn run() -> Result<()> {
     install(&program, &prefix, &prefix)?;
     addresses += &shell::read(Command::new(&stepped).env("LXC_TEST_PREFIX", prefix))?;
     let patterns = functions.patterns(&addresses)?;
+    for part in FOLLOWED {
+        if !patterns.iter().any(|p| p.contains(part)) {
+            bail!("order: nothing of {part} was seen");
+        }
+    }
     let file = shell::root().join(build::ORDER);
-    std::fs::write(&file, script_of(&patterns)).with_context(|| format!("write {}", file.display()))?;
+    let script = script_of(&patterns);
+    // A file with a new time is linked again.
+    if std::fs::read_to_string(&file).is_ok_and(|now| now == script) {
+        println!("{}: no change", file.display());
+        return Ok(());
+    }
+    std::fs::write(&file, script).with_context(|| format!("write {}", file.display()))?;
     println!("{}: {} patterns", file.display(), patterns.len());
     Ok(())
 }
+
+/// Parts of mangled names that show that all processes of a start, and of an attach, were followed.
+const FOLLOWED: [&str; 5] =
+    ["8commands5start", "8lxc_core7monitor", "5spawn5child", "6attach6inside", "8commands2ls"];
 
 /// A script that adds to the linker's own.
 fn script_of(patterns: &[String]) -> String {
@@ -128,18 +143,25 @@ fn pattern(file: &str, section: &str) -> Option<String> {
 /// With a star for each hash of a mangled name, and a question mark for what has a meaning in a script.
 fn without_hashes(section: &str) -> String {
     let mut name = section.replace('$', "?");
-    // Legacy: the last part of a path is `17h` and 16 digits.
-    if let Some(at) = name.rfind("17h")
-        && name.len() >= at + 19
+    if !name.contains("._R") {
+        // Legacy: the last part of a path is `17h` and 16 digits.
+        if let Some(at) = name.rfind("17h").filter(|at| name.len() >= at + 19) {
+            name.replace_range(at + 3.., "*");
+        }
+        return name;
+    }
+    // What the linker counts copies by.
+    if let Some((rest, number)) = name.rsplit_once('.')
+        && number.bytes().all(|b| b.is_ascii_digit())
     {
-        name.replace_range(at + 3.., "*");
+        name = format!("{rest}*");
     }
     // v0: `Cs`, digits of a number to the base 62, `_`.
     let mut parts = name.split("Cs");
     let mut result = parts.next().unwrap_or_default().to_string();
     for part in parts {
         let digits = part.chars().take_while(char::is_ascii_alphanumeric).count();
-        let is_hash = section.contains("._R") && digits > 6 && part[digits..].starts_with('_');
+        let is_hash = digits > 6 && part[digits..].starts_with('_');
         result += "Cs";
         if is_hash {
             result += "*";
@@ -158,7 +180,8 @@ mod tests {
           135e80           135e80       22    16         /usr/lib/gcc/12/rcrt1.o:(.text)
           135f70           135f70      2d9    16         /t/deps/lxc-c8.lxc.67-cgu.0.rcgu.o:(.text._ZN5alloc3vec12Vec$LT$T$GT$4push17h6bf0f1b8060613fdE)
           135f70           135f70      2d9     1                 _ZN5alloc3vec12Vec$LT$T$GT$4push17h6bf0f1b8060613fdE
-          136250           136250       87    16         /r/libstd-9f.rlib(std-9f.std.0.rcgu.o):(.text._RNvNtCslNYArtu3iFV_3std2rt7cleanup)
+          136250           136250       27    16         /r/libstd-9f.rlib(std-9f.std.0.rcgu.o):(.text._RNvNtCslNYArtu3iFV_3std2rt7cleanup)
+          136280           136280       10    16         /r/libstd-9f.rlib(std-9f.std.0.rcgu.o):(.text._RNvXCslNYArtu3iFV_3std5write.270)
           136300           136300       80    16         /usr/lib/libc.a(malloc.o):(.text)
           136400           136400       80    16         /usr/lib/libc.a(memmove.o):(.text.evex)
 ";
@@ -167,11 +190,12 @@ mod tests {
     fn addresses_become_patterns() {
         let functions = Functions::parse(MAP).expect("a map");
         let patterns =
-            functions.patterns("136405\n135e80\n135f80\n1363ff\n136250\n136300\n135f70\n").unwrap();
+            functions.patterns("136405\n135e80\n135f80\n1363ff\n136250\n136280\n136300\n135f70\n").unwrap();
         let expected = [
             "*libc.a:memmove.o(.text.evex)",
             "*(.text._ZN5alloc3vec12Vec?LT?T?GT?4push17h*)",
             "*(.text._RNvNtCs*_3std2rt7cleanup)",
+            "*(.text._RNvXCs*_3std5write*)",
             "*libc.a:malloc.o(.text)",
         ];
         assert_eq!(patterns, expected);

@@ -122,13 +122,13 @@ impl Lxcpath {
     /// The process id of a running container's init.
     #[track_caller]
     pub fn init_pid(&self, suite: &Suite, name: &str) -> u32 {
-        let Some(pid) = self.any_init_pid(suite, name) else { panic!("{name} has no init") };
+        let Some(pid) = self.init_pid_if_any(suite, name) else { panic!("{name} has no init") };
         pid
     }
 
     /// The process id of a container's init; none while it is stopped, or between the two lives of a reboot.
     #[track_caller]
-    pub fn any_init_pid(&self, suite: &Suite, name: &str) -> Option<u32> {
+    pub fn init_pid_if_any(&self, suite: &Suite, name: &str) -> Option<u32> {
         let text = self.run(suite, "lxc-info", name, &["-pH"]).ok();
         match text.trim() {
             "" => None,

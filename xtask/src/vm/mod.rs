@@ -137,6 +137,9 @@ fn parse(words: &[&str]) -> Result<(Guest, String)> {
             _ => script.extend([word].into_iter().chain(rest.by_ref())),
         }
     }
+    if EARLIER.contains(&guest.suite.as_str()) {
+        bail!("vm: --suite {}: the guest is made of packages that Debian has since trixie", guest.suite);
+    }
     if guest.counted && guest.accel != "tcg" {
         bail!("vm: --counted: only an emulated processor counts its instructions");
     }
@@ -156,9 +159,6 @@ impl Guest {
         stdout: Box<dyn Write + Send>,
         stderr: Box<dyn Write + Send>,
     ) -> Result<u8> {
-        if EARLIER.contains(&self.suite.as_str()) {
-            bail!("vm: --suite {}: the guest is made of packages that Debian has since trixie", self.suite);
-        }
         let prefix = shell::target().join("vm-prefix");
         let _ = std::fs::remove_dir_all(&prefix);
         install(program, &prefix, Path::new("/usr/local"))?;
